@@ -1,0 +1,8 @@
+export { Address, type Family, Prefix, type Scope } from './address.ts'
+export type { Clock, Timer } from './clock.ts'
+export type { DefaultRoute, Dns, Gateway, InterfaceAddress, Interfaces } from './interfaces.ts'
+export type { Network } from './network.ts'
+export { type Random, randomFraction, randomUint32 } from './random.ts'
+export type { BindOptions, DatagramHandler, DatagramSocket, SendFailure } from './socket.ts'
+export type { DialOptions, Stream, StreamDialer, StreamHandler, StreamListener } from './stream.ts'
+export { Timers } from './timers.ts'

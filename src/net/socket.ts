@@ -1,0 +1,41 @@
+/** Datagram sockets, as everything in the library sees them. */
+import type { Address, Family } from './address.ts'
+
+/** What a system says when it refuses a datagram; the names are errno's. */
+export type SendFailure = 'ENETUNREACH' | 'EHOSTUNREACH' | 'EPERM' | 'EACCES' | 'EMSGSIZE' | 'ECONNREFUSED' | 'EADDRNOTAVAIL' | 'ENOBUFS' | (string & {})
+
+/** What a socket tells its one owner. Set once, right after the socket was made. */
+export interface DatagramHandler {
+  /** `data` belongs to the handler from here on. */
+  datagram(data: Uint8Array, from: Address): void
+  /** A datagram that was sent with `report` could not be. */
+  sendFailed(to: Address, failure: SendFailure): void
+  /** The queue has room again after `send` returned false. */
+  drained(): void
+  /** The socket is gone without having been closed by us (its interface went, the owner closed it). */
+  lost(reason: Error): void
+}
+
+export interface DatagramSocket {
+  /** The bound address, port filled in; an unspecified IP when bound to the wildcard. */
+  readonly local: Address
+  handle(handler: DatagramHandler): void
+  /**
+   * Sends one datagram. The memory belongs to the socket until it is on the wire: do not write to it in the same turn of the event loop.
+   * Never throws. Returns false when the queue is full: the datagram was taken, but wait for `drained` before the next.
+   * `report` asks for `sendFailed` when the system refuses; data goes without, so that a datagram costs no callback.
+   */
+  send(data: Uint8Array, to: Address, report?: boolean): boolean
+  /** TTL or hop limit of what is sent from now on; 64 by default. */
+  setHopLimit(hops: number): void
+  /** Idempotent. No handler call after it. */
+  close(): void
+}
+
+export interface BindOptions {
+  readonly family: Family
+  /** An address of this machine, with its zone where link-local; the wildcard by default. */
+  readonly ip?: string
+  /** 0, the default, takes any free port. */
+  readonly port?: number
+}

@@ -1,0 +1,40 @@
+/** Byte streams (TCP, TLS), as everything in the library sees them: relays over TCP, HTTP to routers. */
+import type { Address } from './address.ts'
+
+export interface StreamHandler {
+  /** `chunk` belongs to the handler from here on. */
+  data(chunk: Uint8Array): void
+  drained(): void
+  /** Once, last: without a reason when either side ended it in order. */
+  closed(reason?: Error): void
+}
+
+export interface Stream {
+  readonly local: Address
+  readonly remote: Address
+  handle(handler: StreamHandler): void
+  /** False when the queue is full: the chunk was taken, but wait for `drained`. Never throws. */
+  write(chunk: Uint8Array): boolean
+  /** Sends what is queued, then closes. Idempotent. */
+  end(): void
+  /** Closes at once. Idempotent. */
+  destroy(): void
+}
+
+export interface DialOptions {
+  readonly to: Address
+  /** TLS on top: the name to ask for and to check the certificate against. */
+  readonly tls?: { readonly serverName: string; readonly ca?: string }
+  readonly signal?: AbortSignal
+}
+
+export interface StreamDialer {
+  /** Rejects with SallyportError `ERR_DIAL`, or with the signal's reason. */
+  dial(options: DialOptions): Promise<Stream>
+}
+
+export interface StreamListener {
+  readonly local: Address
+  /** Idempotent; streams already accepted live on. */
+  close(): void
+}
