@@ -1,0 +1,5 @@
+export { IntegrityKey, type PasswordAlgorithm } from './integrity-key.ts'
+export { type Check, looksLikeStun, Message, type MessageClass } from './message.ts'
+export { Attribute, Method, StunError } from './registry.ts'
+export { transactionKey } from './transaction-id.ts'
+export { MessageWriter } from './writer.ts'

@@ -1,0 +1,103 @@
+/**
+ * The key of MESSAGE-INTEGRITY and MESSAGE-INTEGRITY-SHA256 (RFC 8489 9.1.1, 9.2.2, 14.5, 14.6), with its HMAC states prepared:
+ * a key's two pad blocks are hashed once, not once a message. Where the tags lie in a message is for message.ts and writer.ts.
+ */
+import { hmac } from '@noble/hashes/hmac.js'
+import { md5, sha1 } from '@noble/hashes/legacy.js'
+import { sha256 } from '@noble/hashes/sha2.js'
+
+/** What a long-term key is hashed with (RFC 8489 18.5). */
+export type PasswordAlgorithm = 'MD5' | 'SHA-256'
+
+/** The part of an HMAC in progress that is used here. */
+interface Mac {
+  update(data: Uint8Array): unknown
+  digestInto(out: Uint8Array): void
+  _cloneInto(to?: Mac): Mac
+}
+
+const SHA1_LENGTH = 20
+const SHA256_LENGTH = 32
+
+const encoder = new TextEncoder()
+const digest = new Uint8Array(SHA256_LENGTH)
+/** A message whose length field must differ from the one on the wire is hashed from here, so that the datagram stays as it came. */
+let scratch = new Uint8Array(2048)
+
+export class IntegrityKey {
+  readonly #bytes: Uint8Array
+  #sha1: Mac | undefined
+  #sha256: Mac | undefined
+  /** Overwritten by every tag; kept so that a tag allocates no hash. */
+  #workSha1: Mac | undefined
+  #workSha256: Mac | undefined
+
+  private constructor(bytes: Uint8Array) {
+    this.#bytes = bytes
+  }
+
+  /** The key of the short-term mechanism, as ICE uses it (RFC 8489 9.1.1). */
+  static shortTerm(password: string): IntegrityKey {
+    return new IntegrityKey(encoder.encode(opaqueString(password)))
+  }
+
+  /** The key of the long-term mechanism, as TURN uses it (RFC 8489 9.2.2). MD5 by default, the only one RFC 5389 knows. */
+  static longTerm(username: string, realm: string, password: string, algorithm: PasswordAlgorithm = 'MD5'): IntegrityKey {
+    const text = encoder.encode(`${opaqueString(username)}:${opaqueString(realm)}:${opaqueString(password)}`)
+    return new IntegrityKey(algorithm === 'MD5' ? md5(text) : sha256(text))
+  }
+
+  /** A key that is bytes already, from a key agreement. Copied. */
+  static fromBytes(bytes: Uint8Array): IntegrityKey {
+    return new IntegrityKey(bytes.slice())
+  }
+
+  /**
+   * HMAC-SHA1 over the first `end` bytes of a message as if its length field were `length`.
+   * @returns 20 bytes, valid until any key computes the next tag
+   * @internal
+   */
+  tagSha1(message: Uint8Array, end: number, length: number): Uint8Array {
+    this.#sha1 ??= hmac.create(sha1, this.#bytes) as Mac
+    this.#workSha1 = this.#sha1._cloneInto(this.#workSha1)
+    return run(this.#workSha1, message, end, length, SHA1_LENGTH)
+  }
+
+  /** The same with HMAC-SHA256: 32 bytes. @internal */
+  tagSha256(message: Uint8Array, end: number, length: number): Uint8Array {
+    this.#sha256 ??= hmac.create(sha256, this.#bytes) as Mac
+    this.#workSha256 = this.#sha256._cloneInto(this.#workSha256)
+    return run(this.#workSha256, message, end, length, SHA256_LENGTH)
+  }
+}
+
+function run(mac: Mac, message: Uint8Array, end: number, length: number, outLength: number): Uint8Array {
+  if (((message[2] as number) << 8 | (message[3] as number)) === length) {
+    mac.update(end === message.length ? message : message.subarray(0, end))
+  } else {
+    if (scratch.length < end) scratch = new Uint8Array(end)
+    for (let i = 0; i < end; i++) scratch[i] = message[i] as number
+    scratch[2] = length >>> 8
+    scratch[3] = length & 0xff
+    mac.update(scratch.subarray(0, end))
+  }
+  const out = digest.subarray(0, outLength)
+  mac.digestInto(out)
+  return out
+}
+
+/**
+ * The OpaqueString profile (RFC 8265 4.2) as far as a sender can apply it: every space is U+0020, the rest NFC. ASCII passes as it is.
+ * What the profile would refuse is left to fail at the other side's comparison.
+ */
+export function opaqueString(text: string): string {
+  for (let i = 0; i < text.length; i++) if (text.charCodeAt(i) > 0x7f) return text.replace(/\p{Zs}/gu, ' ').normalize('NFC')
+  return text
+}
+
+/** Compares without telling by its time where two tags of the same length differ. `at` is where the tag begins in `data`. */
+export function sameTag(tag: Uint8Array, data: Uint8Array, at: number, length: number): boolean {
+  let difference = 0
+  for (let i = 0; i < length; i++) difference |= (tag[i] as number) ^ (data[at + i] as number)
+  return difference === 0
+}
