@@ -1,0 +1,122 @@
+/** UDP sockets of our own over node:dgram. A caller's socket is adopted in `adopted-socket.ts`. */
+import { createSocket, type RemoteInfo, type Socket } from 'node:dgram'
+import { isIP } from 'node:net'
+import { SallyportError } from '../../errors.ts'
+import { Address } from '../address.ts'
+import type { BindOptions, DatagramHandler, DatagramSocket } from '../socket.ts'
+import { Remotes } from './remotes.ts'
+import { Sender } from './sender.ts'
+
+/** Bytes asked for in the kernel, most first: Linux caps what it gives, others refuse what they do not give. */
+const BUFFER_SIZES = [4 << 20, 1 << 20, 256 << 10]
+
+type Lookup = (host: string, options: unknown, done: (error: Error | null, address: string, family: number) => void) => void
+
+/** Every address here is a literal already; the default look-up would put off each datagram to a later tick. */
+const literal: Lookup = (host, _options, done) => done(null, host, host.includes(':') ? 6 : 4)
+
+/** Errors of a single datagram (a late ICMP message, a short shortage), after which the socket lives on. */
+const PASSING = new Set(['ECONNREFUSED', 'ECONNRESET', 'EHOSTUNREACH', 'ENETUNREACH', 'EHOSTDOWN', 'EMSGSIZE', 'ENOBUFS', 'ENOMEM', 'EINTR'])
+
+/** @throws TypeError or RangeError naming the option, SallyportError `ERR_BIND` */
+export function assertBindOptions(options: BindOptions): void {
+  const { family, ip, port = 0 } = options
+  if (family !== 4 && family !== 6) throw new TypeError(`family: must be 4 or 6, not ${String(family)}`)
+  if (!Number.isInteger(port) || port < 0 || port > 0xffff) throw new RangeError(`port: must be an integer from 0 to 65535, not ${port}`)
+  if (ip !== undefined && isIP(ip) !== family) throw new SallyportError('ERR_BIND', `ip: not an IPv${family} address: ${ip}`)
+}
+
+export async function bindDatagramSocket(options: BindOptions): Promise<DatagramSocket> {
+  assertBindOptions(options)
+  const { family, ip = family === 4 ? '0.0.0.0' : '::', port = 0 } = options
+  const socket = createSocket({ type: family === 4 ? 'udp4' : 'udp6', ipv6Only: family === 6, lookup: literal as never })
+  await new Promise<void>((resolve, reject) => {
+    socket.once('error', (cause) => {
+      socket.close()
+      reject(new SallyportError('ERR_BIND', `no UDP socket at ${ip} port ${port}: ${cause.message}`, { cause }))
+    })
+    // Exclusive: workers of a cluster would otherwise share one socket, and each other's answers.
+    socket.bind({ address: ip, port, exclusive: true }, resolve)
+  })
+  socket.removeAllListeners('error')
+  enlargeBuffers(socket)
+  const { address, port: bound } = socket.address()
+  return own(socket, Address.of(address, bound))
+}
+
+function enlargeBuffers(socket: Socket): void {
+  for (const set of [(size: number) => socket.setRecvBufferSize(size), (size: number) => socket.setSendBufferSize(size)]) {
+    BUFFER_SIZES.some((size) => {
+      try {
+        set(size)
+        return true
+      } catch {
+        return false // the next size down, or the system's own default
+      }
+    })
+  }
+}
+
+function own(socket: Socket, local: Address): DatagramSocket {
+  const made = new NodeDatagramSocket(socket, local)
+  socket.on('message', (data, from) => made.received(data, from))
+  socket.on('error', (error) => made.failed(error))
+  return made
+}
+
+class NodeDatagramSocket implements DatagramSocket {
+  readonly local: Address
+  readonly #socket: Socket
+  readonly #remotes = new Remotes()
+  readonly #sender: Sender
+  #handler: DatagramHandler | undefined
+  #closed = false
+
+  constructor(socket: Socket, local: Address) {
+    this.local = local
+    this.#socket = socket
+    this.#sender = new Sender(socket, this.#remotes, false)
+  }
+
+  handle(handler: DatagramHandler): void {
+    if (this.#closed) return
+    this.#handler = handler
+    this.#sender.handle(handler)
+  }
+
+  send(data: Uint8Array, to: Address, report = false): boolean {
+    return this.#closed || this.#sender.send(data, to, report)
+  }
+
+  setHopLimit(hops: number): void {
+    assertHopLimit(hops)
+    if (!this.#closed) this.#socket.setTTL(hops)
+  }
+
+  close(): void {
+    if (this.#closed) return
+    this.#closed = true
+    this.#handler = undefined
+    this.#sender.handle(undefined)
+    this.#socket.close()
+  }
+
+  received(data: Uint8Array, from: RemoteInfo): void {
+    if (this.#handler === undefined) return
+    const remote = this.#remotes.get(from.address, from.port)
+    if (remote !== undefined) this.#handler.datagram(data, remote)
+  }
+
+  failed(error: Error & { readonly code?: string }): void {
+    if (PASSING.has(error.code ?? '')) return
+    const handler = this.#handler
+    this.close()
+    handler?.lost(error)
+  }
+}
+
+/** @throws RangeError */
+export function assertHopLimit(hops: number): void {
+  if (!Number.isInteger(hops) || hops < 1 || hops > 255) throw new RangeError(`hops: must be an integer from 1 to 255, not ${hops}`)
+}
+

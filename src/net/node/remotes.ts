@@ -1,0 +1,38 @@
+/** Addresses a socket hears from, parsed once each, so that a datagram from a known remote costs two look-ups and no garbage. */
+import { Address } from '../address.ts'
+
+/** Remotes kept before starting over. A session needs one or two; a sprayed source address costs no more than this. */
+const LIMIT = 16_384
+
+export class Remotes {
+  readonly #limit: number
+  readonly #byIp = new Map<string, Map<number, Address>>()
+  #size = 0
+
+  constructor(limit: number = LIMIT) {
+    this.#limit = limit
+  }
+
+  /** `ip` as the system writes it, zone included. Undefined for what is no address. */
+  get(ip: string, port: number): Address | undefined {
+    const known = this.#byIp.get(ip)?.get(port)
+    return known ?? this.#add(ip, port)
+  }
+
+  #add(ip: string, port: number): Address | undefined {
+    const address = Address.tryOf(ip, port)
+    if (address === undefined) return undefined
+    if (this.#size >= this.#limit) {
+      this.#byIp.clear()
+      this.#size = 0
+    }
+    let ports = this.#byIp.get(ip)
+    if (ports === undefined) {
+      ports = new Map()
+      this.#byIp.set(ip, ports)
+    }
+    ports.set(port, address)
+    this.#size++
+    return address
+  }
+}
