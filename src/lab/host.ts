@@ -1,0 +1,375 @@
+/**
+ * A virtual host: a Network like the operating system's, that also can be moved, put to sleep and looked into. How it finds its way
+ * out is in routing.ts; TCP is in stream.ts.
+ */
+import { SallyportError } from '../errors.ts'
+import {
+  Address, type BindOptions, type Clock, type DatagramSocket, type DefaultRoute, type Dns, type Family, type Gateway, type InterfaceAddress,
+  type Interfaces, type Network, type SendFailure, type Stream, type StreamDialer, type StreamListener,
+} from '../net/index.ts'
+import { Callback, HostClock, type Sleeper } from './clock.ts'
+import { HostDns } from './dns.ts'
+import { Firewall, type FirewallOptions } from './firewall.ts'
+import type { Link, LinkOptions } from './link.ts'
+import type { Packet } from './packet.ts'
+import type { SeededRandom } from './random.ts'
+import { Router } from './router.ts'
+import { Routing } from './routing.ts'
+import { Nic, type Segment } from './segment.ts'
+import { LabSocket, type SendQueueOptions, type SocketOwner } from './socket.ts'
+import { TcpStack } from './stream.ts'
+import type { Counters } from './trace.ts'
+import { LAN_DELAY, LOOPBACK_DELAY, type Device, type World } from './world.ts'
+
+export type Attachment = Router | Segment
+
+export interface AddressOptions {
+  readonly ip: string
+  /** RFC 8981 temporary address; default false. */
+  readonly temporary?: boolean
+  /** Past its preferred lifetime; default false. */
+  readonly deprecated?: boolean
+}
+
+export interface InterfaceOptions {
+  /** Default: `eth0`, `eth1` … */
+  readonly name?: string
+  /** What it is attached to; the public internet by default. */
+  readonly behind?: Attachment
+  /** Default: one free address of each family of the network. */
+  readonly addresses?: readonly (string | AddressOptions)[]
+  /** Default: those of the network. */
+  readonly families?: readonly Family[]
+  /** On the public internet the lab's default, on a LAN an eighth of a millisecond. */
+  readonly link?: LinkOptions
+}
+
+export interface HostOptions extends InterfaceOptions {
+  /** Several interfaces, the preferred one first; instead of the single one that the other options describe. */
+  readonly interfaces?: readonly InterfaceOptions[]
+  /** A stateful packet filter on the host itself. Default: none. */
+  readonly firewall?: FirewallOptions
+  /** Makes the sockets' queues fill up. Default: they never do. */
+  readonly sendQueue?: SendQueueOptions
+}
+
+/** @internal what the lab lends to a host */
+export interface HostPlan {
+  readonly internet: Segment
+  readonly accessLink: LinkOptions
+}
+
+export class LabHost implements Network, Device, Sleeper, SocketOwner {
+  readonly name: string
+  readonly clock: Clock
+  readonly random: SeededRandom
+  readonly interfaces: Interfaces
+  readonly gateway: Gateway
+  readonly dns: Dns
+  readonly streams: StreamDialer
+  readonly sendQueue: SendQueueOptions | undefined
+  /** @internal */
+  asleepUntil = 0
+  /** @internal */
+  readonly counters: Counters
+  readonly #world: World
+  readonly #plan: HostPlan
+  readonly #routing = new Routing()
+  readonly #sockets = new Map<number, LabSocket[]>()
+  readonly #watchers = new Set<() => void>()
+  readonly #firewall: Firewall | undefined
+  readonly #ports: SeededRandom
+  readonly #tcp: TcpStack
+  #named = 0
+
+  /** @internal use `lab.host` */
+  constructor(world: World, name: string, options: HostOptions, plan: HostPlan) {
+    this.#world = world
+    this.#plan = plan
+    this.name = name
+    this.counters = world.trace.register(name)
+    this.clock = new HostClock(world.scheduler, this)
+    this.random = world.randomFor(`host/${name}`)
+    this.#ports = world.randomFor(`ports/${name}`)
+    this.dns = new HostDns(world.dns, this.clock)
+    this.sendQueue = options.sendQueue
+    this.#firewall = options.firewall === undefined ? undefined : new Firewall(options.firewall)
+    this.interfaces = { list: () => this.#list(), watch: (changed) => this.#watch(changed) }
+    this.gateway = { defaultRoutes: () => Promise.resolve(this.#defaultRoutes()) }
+    this.#tcp = new TcpStack({
+      clock: this.clock,
+      random: this.#ports,
+      send: (packet) => this.#send(packet),
+      source: (to) => this.#routing.source(to),
+      has: (ip) => this.#routing.has(ip),
+    })
+    this.streams = { dial: (dial) => this.#tcp.dial(dial) }
+    for (const one of options.interfaces ?? [options]) this.#attach(one)
+  }
+
+  /** Addresses of all interfaces, loopback and link-local ones left out; port 0. */
+  get addresses(): readonly Address[] {
+    return this.#list().filter((entry) => !entry.internal && entry.address.scope !== 'link-local').map((entry) => entry.address)
+  }
+
+  /** What the first interface is attached to. */
+  get behind(): Attachment | undefined {
+    const segment = this.#routing.nics[0]?.segment
+    const inner = segment?.gateway?.inner.device
+    return inner instanceof Router ? inner : segment
+  }
+
+  /** The routers between the first interface and the public internet, the nearest first. */
+  get routers(): readonly Router[] {
+    const result: Router[] = []
+    for (let at = this.behind; at instanceof Router; at = at.behind) result.push(at)
+    return result
+  }
+
+  /** The link of the first interface. @throws RangeError when the host has no interface */
+  get link(): Link {
+    return this.linkOf()
+  }
+
+  /** The link of an interface by name. @throws RangeError when there is none */
+  linkOf(name?: string): Link {
+    const nic = this.#nic(name)
+    return nic.link as Link
+  }
+
+  /**
+   * Roams: an interface (the first by default) leaves its network and joins another. It gets new addresses; sockets bound to the old
+   * ones are lost, sockets bound to the wildcard live on.
+   */
+  moveTo(attachment: Attachment, options: Omit<InterfaceOptions, 'behind'> = {}): void {
+    const nic = this.#nic(options.name)
+    const index = this.#routing.nics.indexOf(nic)
+    this.#detach(nic)
+    this.#attach({ ...options, name: nic.name, behind: attachment }, index)
+    this.#changed()
+  }
+
+  /** Another interface, after those that are there. Returns its name. */
+  addInterface(options: InterfaceOptions = {}): string {
+    const name = this.#attach(options)
+    this.#changed()
+    return name
+  }
+
+  /** Takes an interface away, the first by default. */
+  removeInterface(name?: string): void {
+    this.#detach(this.#nic(name))
+    this.#changed()
+  }
+
+  /** The host sleeps: timers wait, packets to it are lost, and when it wakes its clock has jumped. */
+  suspend(milliseconds: number): void {
+    if (!(milliseconds >= 0)) throw new RangeError(`suspend: not a duration: ${milliseconds}`)
+    this.asleepUntil = Math.max(this.asleepUntil, this.#world.scheduler.now + milliseconds)
+  }
+
+  async bind(options: BindOptions): Promise<DatagramSocket> {
+    const local = this.#local(options, (candidate) => this.#free(candidate))
+    const socket = new LabSocket(this, local)
+    const key = portKey(local)
+    const sharing = this.#sockets.get(key)
+    if (sharing === undefined) this.#sockets.set(key, [socket])
+    else sharing.push(socket)
+    return socket
+  }
+
+  async listen(options: BindOptions, accept: (stream: Stream) => void): Promise<StreamListener> {
+    const local = this.#local(options, (candidate) => this.#tcp.free(candidate))
+    return this.#tcp.listen(local, accept)
+  }
+
+  /** @internal */
+  transmit(packet: Packet, socket: LabSocket): SendFailure | undefined {
+    if (socket.closed) return undefined
+    if (packet.to.port === 0) return 'EINVAL'
+    if (packet.data.length > (packet.to.family === 4 ? 65_507 : 65_527)) return 'EMSGSIZE'
+    return this.#send(packet)
+  }
+
+  /** @internal */
+  forget(socket: LabSocket): void {
+    const key = portKey(socket.local)
+    const left = (this.#sockets.get(key) ?? []).filter((other) => other !== socket)
+    if (left.length === 0) this.#sockets.delete(key)
+    else this.#sockets.set(key, left)
+  }
+
+  /** @internal */
+  later(milliseconds: number, callback: () => void): void {
+    this.clock.wake(this.#world.scheduler.now + milliseconds, callback)
+  }
+
+  /** @internal */
+  arrive(packet: Packet): void {
+    const { scheduler, trace } = this.#world
+    if (this.asleepUntil > scheduler.now) return trace.drop(this, packet, 'suspended')
+    if (packet.to.scope !== 'multicast' && !this.#routing.has(packet.to.ip)) return trace.drop(this, packet, 'gone')
+    const outside = packet.from.scope !== 'loopback'
+    if (outside && this.#firewall?.inbound(packet, scheduler.now) === false) return trace.drop(this, packet, 'firewall')
+    if (packet.protocol === 'tcp') {
+      trace.note(this, packet, 'receive')
+      scheduler.touched = true
+      return this.#tcp.arrive(packet)
+    }
+    const socket = this.#socketFor(packet.to)
+    if (socket === undefined) return trace.drop(this, packet, 'no-socket')
+    trace.note(this, packet, 'receive')
+    scheduler.touched = true
+    socket.deliver(packet)
+  }
+
+  #send(packet: Packet): SendFailure | undefined {
+    const { scheduler, trace } = this.#world
+    if (this.asleepUntil > scheduler.now) return undefined
+    const route = this.#routing.route(packet.from, packet.to)
+    if (typeof route === 'string') return route
+    packet.from = route.from
+    const verdict = this.#world.judge(this.name, packet)
+    if (typeof verdict === 'object' && 'fail' in verdict) return verdict.fail
+    trace.note(this, packet, 'send')
+    if (verdict === 'drop') {
+      trace.drop(this, packet, 'fault')
+      return undefined
+    }
+    if (route.nic === undefined) {
+      scheduler.schedule(new Callback(scheduler, this, () => this.arrive(packet)), scheduler.now + LOOPBACK_DELAY)
+      return undefined
+    }
+    const { nic } = route
+    this.#firewall?.outbound(packet, scheduler.now)
+    if (typeof verdict === 'object' && 'delay' in verdict) {
+      scheduler.schedule(new Callback(scheduler, this, () => nic.send(packet)), scheduler.now + verdict.delay)
+      return undefined
+    }
+    if (typeof verdict === 'object') for (let i = 0; i < verdict.duplicate; i++) nic.send(packet.clone())
+    nic.send(packet)
+    return undefined
+  }
+
+  #socketFor(to: Address): LabSocket | undefined {
+    const sharing = this.#sockets.get(portKey(to))
+    if (sharing === undefined) return undefined
+    let fallback: LabSocket | undefined
+    for (const socket of sharing) {
+      if (socket.local.ip === to.ip) return socket
+      if (socket.local.scope === 'unspecified') fallback = socket
+    }
+    return fallback
+  }
+
+  #local({ family, ip, port = 0 }: BindOptions, free: (candidate: Address) => boolean): Address {
+    if (!Number.isInteger(port) || port < 0 || port > 0xffff) throw new RangeError(`bind: not a port: ${port}`)
+    const address = ip === undefined ? Address.any(family) : Address.tryOf(ip, 0)
+    if (address === undefined || address.family !== family) throw refusal('EINVAL', `${ip} is not an IPv${family} address`)
+    if (address.scope !== 'unspecified' && !this.#routing.hasExactly(address)) {
+      throw refusal('EADDRNOTAVAIL', `${address.ip} is not an address of ${this.name}`)
+    }
+    if (port !== 0) {
+      const wanted = address.withPort(port)
+      if (free(wanted)) return wanted
+      throw refusal('EADDRINUSE', `${wanted} is taken on ${this.name}`)
+    }
+    // The range that Linux draws from by default.
+    const start = this.#ports.below(28_232)
+    for (let i = 0; i < 28_232; i++) {
+      const candidate = address.withPort(32_768 + ((start + i) % 28_232))
+      if (free(candidate)) return candidate
+    }
+    throw refusal('EADDRINUSE', `no port is free on ${this.name}`)
+  }
+
+  #free(local: Address): boolean {
+    const sharing = this.#sockets.get(portKey(local))
+    if (sharing === undefined) return true
+    const wild = local.scope === 'unspecified'
+    return !wild && sharing.every((socket) => socket.local.scope !== 'unspecified' && socket.local.key !== local.key)
+  }
+
+  #nic(name: string | undefined): Nic {
+    const { nics } = this.#routing
+    const nic = name === undefined ? nics[0] : nics.find((one) => one.name === name)
+    if (nic === undefined) throw new RangeError(`${this.name} has no interface ${name ?? 'at all'}`)
+    return nic
+  }
+
+  #attach(options: InterfaceOptions, index: number = this.#routing.nics.length): string {
+    const { behind = this.#plan.internet } = options
+    const segment = behind instanceof Router ? behind.lan : behind
+    const name = options.name ?? `eth${this.#named++}`
+    if (name === 'lo' || this.#routing.nics.some((nic) => nic.name === name)) throw new RangeError(`${this.name}: the interface name ${name} is taken`)
+    const base = segment.public ? this.#plan.accessLink : { delay: LAN_DELAY }
+    const nic = new Nic(this.#world, this, name, segment, { ...base, ...options.link })
+    const families = options.families ?? segment.families
+    const given = options.addresses?.map((entry) => (typeof entry === 'string' ? { ip: entry } : entry))
+      ?? families.map((family) => ({ ip: segment.allocate(family).ip }))
+    for (const { ip, temporary = false, deprecated = false } of given as readonly AddressOptions[]) {
+      const address = Address.of(ip, 0)
+      segment.claim(address, nic)
+      const range = segment.range(address.family)
+      const prefixLength = range?.contains(address) === true ? range.length : address.family === 4 ? 32 : 64
+      nic.addresses.push({ address, prefixLength, temporary, deprecated })
+    }
+    if (families.includes(6) && !segment.public && given.every(({ ip }) => Address.of(ip, 0).scope !== 'link-local')) {
+      const address = segment.allocateLinkLocal(name)
+      segment.claim(address, nic)
+      nic.addresses.push({ address, prefixLength: 64, temporary: false, deprecated: false })
+    }
+    this.#routing.add(nic, index)
+    return name
+  }
+
+  #detach(nic: Nic): void {
+    nic.detach()
+    this.#routing.remove(nic)
+    const gone = new Set(nic.addresses.map(({ address }) => address.ip))
+    for (const sharing of [...this.#sockets.values()]) {
+      for (const socket of [...sharing]) if (gone.has(socket.local.ip)) socket.lose(new Error(`${socket.local.ip} left ${this.name}`))
+    }
+    this.#tcp.lose(gone)
+  }
+
+  #list(): InterfaceAddress[] {
+    const loopback = this.#routing.loopback.map((address) => {
+      return { name: 'lo', address, prefixLength: address.family === 4 ? 8 : 128, internal: true, temporary: false, deprecated: false }
+    })
+    const others = this.#routing.nics.flatMap((nic) => nic.addresses.map((entry) => ({ name: nic.name, ...entry, internal: false })))
+    return [...loopback, ...others]
+  }
+
+  #watch(changed: () => void): () => void {
+    // One object per call: the same function may watch twice.
+    const watcher = (): void => changed()
+    this.#watchers.add(watcher)
+    return () => this.#watchers.delete(watcher)
+  }
+
+  #changed(): void {
+    for (const watcher of this.#watchers) this.later(0, () => this.#watchers.has(watcher) && watcher())
+  }
+
+  #defaultRoutes(): DefaultRoute[] {
+    const routes: DefaultRoute[] = []
+    for (const { name, segment, addresses } of this.#routing.nics) {
+      for (const family of [4, 6] as const) {
+        if (!addresses.some(({ address }) => address.family === family && address.scope !== 'link-local')) continue
+        const router = segment.gateway?.inner.device
+        if (router instanceof Router) routes.push({ family, name, gateway: router.gatewayAddress(family) })
+        else if (segment.public) routes.push({ family, name, gateway: undefined })
+      }
+    }
+    return routes
+  }
+}
+
+function portKey(address: Address): number {
+  return address.family * 0x1_0000 + address.port
+}
+
+function refusal(code: string, message: string): SallyportError {
+  return new SallyportError('ERR_BIND', message, { cause: Object.assign(new Error(code), { code }) })
+}

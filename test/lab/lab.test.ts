@@ -1,0 +1,40 @@
+import { describe, expect, test } from 'vitest'
+import { createLab, nat } from '../../src/lab/index.ts'
+import { open, say } from './talk.ts'
+
+describe('a lab', () => {
+  test('carries a datagram between two public hosts in its delay', async () => {
+    const lab = createLab({ delay: 20 })
+    const a = await open(lab.host('a'))
+    const b = await open(lab.host('b'))
+    say(a, b.address, 'hello')
+    await lab.run(19.9)
+    expect(b.heard).toEqual([])
+    await lab.run(0.1)
+    expect(b.heard.map(({ text, time }) => [text, time])).toEqual([['hello', 20]])
+    expect(b.heard[0]?.from.key).toBe(a.address.key)
+  })
+
+  test('lets two hosts behind symmetric and port-restricted NATs miss each other, and two port-restricted ones meet', async () => {
+    const meets = async (left: keyof typeof nat, right: keyof typeof nat): Promise<boolean> => {
+      const lab = createLab()
+      const server = await open(lab.host('server'))
+      const a = await open(lab.host('a', { behind: lab.router('home a', { nat: left }) }))
+      const b = await open(lab.host('b', { behind: lab.router('home b', { nat: right }) }))
+      say(a, server.address, 'who am I')
+      say(b, server.address, 'who am I')
+      await lab.run(100)
+      const [seenA, seenB] = server.heard
+      for (let i = 0; i < 3; i++) {
+        say(a, a.heard.at(-1)?.from ?? seenB!.from, 'punch')
+        say(b, b.heard.at(-1)?.from ?? seenA!.from, 'punch')
+        await lab.run(100)
+      }
+      return a.heard.length > 0 && b.heard.length > 0
+    }
+    expect(await meets('portRestricted', 'portRestricted')).toBe(true)
+    expect(await meets('portRestricted', 'symmetricRandom')).toBe(false)
+    expect(await meets('addressRestricted', 'symmetricRandom')).toBe(true)
+    expect(await meets('symmetricRandom', 'symmetricRandom')).toBe(false)
+  })
+})
