@@ -21,12 +21,16 @@ const NONE: readonly number[] = Object.freeze([])
 const strictDecoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 const lossyDecoder = new TextDecoder('utf-8', { ignoreBOM: true })
 
-/** The header test of RFC 7983 7 with the magic cookie: cheap, and no proof of anything. */
+/**
+ * The header test of RFC 7983 7 with the magic cookie: cheap, and no proof of anything. Methods from 0x100 on are outside of it;
+ * RFC 8489 18.2 gives none of them out for that reason.
+ */
 export function looksLikeStun(data: Uint8Array): boolean {
-  return (
-    data.length >= HEADER_LENGTH && (data[0] as number) < 4 &&
-    data[4] === 0x21 && data[5] === 0x12 && data[6] === 0xa4 && data[7] === 0x42
-  )
+  return data.length >= HEADER_LENGTH && (data[0] as number) < 4 && hasCookie(data)
+}
+
+function hasCookie(data: Uint8Array): boolean {
+  return data[4] === 0x21 && data[5] === 0x12 && data[6] === 0xa4 && data[7] === 0x42
 }
 
 export class Message {
@@ -59,7 +63,8 @@ export class Message {
    */
   static read(data: Uint8Array): Message | undefined {
     const size = data.length
-    if (!looksLikeStun(data) || (size & 3) !== 0 || uint16(data, 2) !== size - HEADER_LENGTH) return undefined
+    if (size < HEADER_LENGTH || (data[0] as number) > 0x3f || !hasCookie(data)) return undefined
+    if ((size & 3) !== 0 || uint16(data, 2) !== size - HEADER_LENGTH) return undefined
     let end = 0
     let sha1At = 0
     let sha256At = 0
