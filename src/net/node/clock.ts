@@ -2,8 +2,9 @@
  * Real time. The monotonic clock of several systems stands still while the machine sleeps, and a session has to notice that
  * its pairs went stale meanwhile; so a sleep is looked for at every reading and added.
  */
-import { performance } from 'node:perf_hooks'
+
 import { uptime } from 'node:os'
+import { performance } from 'node:perf_hooks'
 import type { Clock, Timer } from '../clock.ts'
 
 /** Longest delay setTimeout keeps; beyond it fires at once. */

@@ -16,7 +16,17 @@ type Lookup = (host: string, options: unknown, done: (error: Error | null, addre
 const literal: Lookup = (host, _options, done) => done(null, host, host.includes(':') ? 6 : 4)
 
 /** Errors of a single datagram (a late ICMP message, a short shortage), after which the socket lives on. */
-const PASSING = new Set(['ECONNREFUSED', 'ECONNRESET', 'EHOSTUNREACH', 'ENETUNREACH', 'EHOSTDOWN', 'EMSGSIZE', 'ENOBUFS', 'ENOMEM', 'EINTR'])
+const PASSING = new Set([
+  'ECONNREFUSED',
+  'ECONNRESET',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'EHOSTDOWN',
+  'EMSGSIZE',
+  'ENOBUFS',
+  'ENOMEM',
+  'EINTR',
+])
 
 /** @throws TypeError or RangeError naming the option, SallyportError `ERR_BIND` */
 export function assertBindOptions(options: BindOptions): void {
@@ -119,4 +129,3 @@ class NodeDatagramSocket implements DatagramSocket {
 export function assertHopLimit(hops: number): void {
   if (!Number.isInteger(hops) || hops < 1 || hops > 255) throw new RangeError(`hops: must be an integer from 1 to 255, not ${hops}`)
 }
-

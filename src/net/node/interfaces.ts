@@ -1,6 +1,6 @@
 /** The machine's addresses. No system tells Node.js of changes without native code, so a watcher polls. */
 import { readFileSync } from 'node:fs'
-import { networkInterfaces, type NetworkInterfaceInfo } from 'node:os'
+import { type NetworkInterfaceInfo, networkInterfaces } from 'node:os'
 import { Address } from '../address.ts'
 import type { InterfaceAddress, Interfaces } from '../interfaces.ts'
 import { type Inet6State, parseIfInet6 } from './if-inet6.ts'
@@ -55,7 +55,10 @@ class NodeInterfaces implements Interfaces {
 
 function fingerprint(list: readonly InterfaceAddress[]): string {
   // Sorted: the system may list the same addresses in another order.
-  return list.map((entry) => JSON.stringify(entry)).sort().join('\n')
+  return list
+    .map((entry) => JSON.stringify(entry))
+    .sort()
+    .join('\n')
 }
 
 function readInterfaces(): readonly InterfaceAddress[] {

@@ -100,7 +100,13 @@ export function parseRoutePrint(text: string, names: WindowsNames): readonly Def
     const name = names.byIndex(Number(index))
     if (name === undefined) return
     const gateway = Address.tryOf(gatewayText, 0)
-    routes.push({ family: 6, name, gateway: gateway && zoned(gateway, index), length: Number(prefix.split('/')[1]), metric: Number(metric) })
+    routes.push({
+      family: 6,
+      name,
+      gateway: gateway && zoned(gateway, index),
+      length: Number(prefix.split('/')[1]),
+      metric: Number(metric),
+    })
   })
   return best(routes)
 }
