@@ -263,7 +263,8 @@ export class LabHost implements Network, Device, Sleeper, SocketOwner {
   }
 
   #local({ family, ip, port = 0 }: BindOptions, free: (candidate: Address) => boolean): Address {
-    if (!Number.isInteger(port) || port < 0 || port > 0xffff) throw new RangeError(`bind: not a port: ${port}`)
+    if (family !== 4 && family !== 6) throw new TypeError(`family: must be 4 or 6, not ${String(family)}`)
+    if (!Number.isInteger(port) || port < 0 || port > 0xffff) throw new RangeError(`port: must be an integer from 0 to 65535, not ${port}`)
     const address = ip === undefined ? Address.any(family) : Address.tryOf(ip, 0)
     if (address === undefined || address.family !== family) throw refusal('EINVAL', `${ip} is not an IPv${family} address`)
     if (address.scope !== 'unspecified' && !this.#routing.hasExactly(address)) {
