@@ -1,0 +1,176 @@
+/**
+ * The sockets of a traversal: one for each address worth offering, all on one port where the system allows it, kept in step with the
+ * interfaces; or the one socket that the caller shares with us.
+ */
+import { type Base, chooseHostAddresses, type HostChoice, type HostPolicy } from './candidates/index.ts'
+import { SallyportError } from './errors.ts'
+import { type Address, type DatagramSocket, type Network, Prefix, type SendFailure } from './net/index.ts'
+
+/** A base on a socket of this machine. */
+export class HostBase implements Base {
+  readonly kind = 'host'
+  readonly id: number
+  readonly address: Address
+  readonly rank: number
+  readonly links: readonly Prefix[]
+  /** What a peer can be told: the bound address, or every address of the machine when bound to the wildcard. */
+  readonly addresses: readonly Address[]
+  readonly #socket: DatagramSocket
+
+  constructor(id: number, socket: DatagramSocket, choices: readonly HostChoice[]) {
+    const { local } = socket
+    this.id = id
+    this.#socket = socket
+    this.address = local
+    this.rank = choices[0]?.rank ?? 0
+    this.addresses = choices.map(({ address }) => address.address.withPort(local.port))
+    this.links = choices.map(({ address }) => Prefix.around(address.address, address.prefixLength))
+  }
+
+  send(data: Uint8Array, to: Address, report?: boolean): boolean {
+    return this.#socket.send(data, to, report)
+  }
+
+  close(): void {
+    this.#socket.close()
+  }
+}
+
+export interface BasesOutlet {
+  added(base: HostBase): void
+  removed(base: HostBase, reason: string): void
+  datagram(base: HostBase, data: Uint8Array, from: Address): void
+  sendFailed(base: HostBase, to: Address, failure: SendFailure): void
+  drained(base: HostBase): void
+}
+
+export interface BasesOptions {
+  readonly network: Network
+  readonly policy: HostPolicy | undefined
+  /** 0 for any. */
+  readonly port: number
+  /** The caller's own; then no other is opened. */
+  readonly socket: DatagramSocket | undefined
+  readonly outlet: BasesOutlet
+}
+
+export class Bases {
+  readonly #options: BasesOptions
+  readonly #bases = new Map<string, HostBase>()
+  readonly #refused = new Map<string, string>()
+  #port: number
+  #nextId = 1
+  #unwatch: (() => void) | undefined
+  #closed = false
+  #updating: Promise<void> = Promise.resolve()
+
+  constructor(options: BasesOptions) {
+    this.#options = options
+    this.#port = options.port
+  }
+
+  get all(): readonly HostBase[] {
+    return [...this.#bases.values()]
+  }
+
+  /** Addresses that are not offered, with the reason. */
+  get refused(): readonly string[] {
+    return [...this.#refused].map(([address, reason]) => `${address}: ${reason}`)
+  }
+
+  /** Rejects with SallyportError `ERR_BIND` when a port was asked for and no address has it free. */
+  async open(): Promise<void> {
+    const { network, port } = this.#options
+    await this.#update()
+    if (port !== 0 && this.#bases.size === 0) {
+      throw new SallyportError('ERR_BIND', `no socket could be bound to port ${port}: ${this.refused.join('; ') || 'no usable address'}`)
+    }
+    this.#unwatch = network.interfaces.watch(() => {
+      // One at a time; the last one sees the state of things as it is then.
+      this.#updating = this.#updating.then(() => this.#update())
+    })
+  }
+
+  close(): void {
+    this.#closed = true
+    this.#unwatch?.()
+    for (const base of this.#bases.values()) base.close()
+    this.#bases.clear()
+  }
+
+  async #update(): Promise<void> {
+    const { network, policy, socket } = this.#options
+    const routes = await network.gateway.defaultRoutes()
+    if (this.#closed) return
+    const { chosen, rejected } = chooseHostAddresses(network.interfaces.list(), policy, routes)
+    this.#refused.clear()
+    for (const { address, reason } of rejected) this.#refused.set(`${address.name} ${address.address.ip}`, reason)
+    if (socket !== undefined) this.#adopt(socket, chosen)
+    else await this.#bindAll(chosen)
+  }
+
+  async #bindAll(chosen: readonly HostChoice[]): Promise<void> {
+    const wanted = new Set(chosen.map(({ address }) => address.address.key))
+    for (const [key, base] of this.#bases) if (!wanted.has(key)) this.#remove(key, base, 'the interface lost this address')
+    for (const choice of chosen) {
+      const { key } = choice.address.address
+      if (this.#bases.has(key)) continue
+      try {
+        const socket = await this.#bind(choice.address.address)
+        if (this.#closed) {
+          socket.close()
+          return
+        }
+        this.#port ||= socket.local.port
+        this.#add(key, socket, [choice])
+      } catch (error) {
+        this.#refused.set(key, (error as Error).message)
+      }
+    }
+  }
+
+  /** On the port of the others if it is free there, so that a user has one port to know of. */
+  async #bind(address: Address): Promise<DatagramSocket> {
+    const { network, port } = this.#options
+    const ip = address.zone === '' ? address.ip : `${address.ip}%${address.zone}`
+    try {
+      return await network.bind({ family: address.family, ip, port: this.#port })
+    } catch (error) {
+      if (port !== 0 || this.#port === 0) throw error
+      return network.bind({ family: address.family, ip, port: 0 })
+    }
+  }
+
+  /** The caller's socket is one base for all addresses it is bound to; a change of them makes it a new one. */
+  #adopt(socket: DatagramSocket, chosen: readonly HostChoice[]): void {
+    const { local } = socket
+    const bound = chosen.filter(({ address: { address } }) => address.family === local.family && (local.scope === 'unspecified' || address.sameIp(local)))
+    const key = bound.map(({ address }) => address.address.key).join(' ')
+    for (const [old, base] of this.#bases) if (old !== key) this.#forget(old, base, 'the addresses of the socket changed')
+    if (bound.length > 0 && !this.#bases.has(key)) this.#add(key, socket, bound)
+  }
+
+  #add(key: string, socket: DatagramSocket, choices: readonly HostChoice[]): void {
+    const base = new HostBase(this.#nextId++, socket, choices)
+    const { outlet } = this.#options
+    this.#bases.set(key, base)
+    socket.handle({
+      datagram: (data, from) => outlet.datagram(base, data, from),
+      sendFailed: (to, failure) => outlet.sendFailed(base, to, failure),
+      drained: () => outlet.drained(base),
+      lost: (reason) => this.#remove(key, base, reason.message),
+    })
+    outlet.added(base)
+  }
+
+  #remove(key: string, base: HostBase, reason: string): void {
+    base.close()
+    this.#forget(key, base, reason)
+  }
+
+  #forget(key: string, base: HostBase, reason: string): void {
+    if (this.#bases.get(key) !== base) return
+    this.#bases.delete(key)
+    this.#options.outlet.removed(base, reason)
+  }
+}

@@ -1,0 +1,49 @@
+/**
+ * What a candidate is (RFC 8445 5.1). How each kind comes about is in the file named after the kind; text forms are in `sdp.ts`.
+ */
+import type { Address, Prefix } from '../net/index.ts'
+
+export type CandidateType = 'host' | 'srflx' | 'prflx' | 'relay'
+
+/** An address at which a peer might be reached. */
+export interface Candidate {
+  readonly type: CandidateType
+  readonly address: Address
+  /** 1 to 32 ice-chars; equal for candidates that share type, base IP, server and transport (RFC 8445 5.1.1.3). */
+  readonly foundation: string
+  /** 1 to 2^31 - 1 (RFC 8445 5.1.2). */
+  readonly priority: number
+  /** 1 to 256; this library uses one component, 1. */
+  readonly component: number
+  /** The base of a reflexive candidate, the mapped address of a relayed one; only informative. */
+  readonly related: Address | undefined
+}
+
+/**
+ * Where checks and data really leave from: a socket on a host address, or an allocation on a relay (RFC 8445 4, "base").
+ * Several candidates share one base; one pair per base and remote address is all that can differ on the wire.
+ */
+export interface Base {
+  readonly kind: 'host' | 'relay'
+  /** Unique within its traversal. */
+  readonly id: number
+  /** The bound or relayed address; an unspecified IP when the socket is bound to the wildcard. */
+  readonly address: Address
+  /** What is on the link, that is, reached without a router. */
+  readonly links: readonly Prefix[]
+  /** 0 is the best; becomes the local preference. */
+  readonly rank: number
+  /** As `DatagramSocket.send`: never throws; false when the queue is full; `report` asks to be told when the system refuses. */
+  send(data: Uint8Array, to: Address, report?: boolean): boolean
+}
+
+export interface LocalCandidate extends Candidate {
+  readonly base: Base
+  /** The server that showed or gave it, as configured. */
+  readonly server: string | undefined
+}
+
+/** Same address from the same base: one of them says nothing new (RFC 8445 5.1.3). */
+export function isRedundant(a: LocalCandidate, b: LocalCandidate): boolean {
+  return a.base === b.base && a.address.key === b.address.key
+}

@@ -1,0 +1,14 @@
+export { type Base, type Candidate, type CandidateType, isRedundant, type LocalCandidate } from './candidate.ts'
+export { Foundations } from './foundation.ts'
+export { assertHostPolicy, chooseHostAddresses, type HostChoice, type HostPolicy, type HostRejection } from './host.ts'
+export {
+  asPeerReflexive,
+  candidatePriority,
+  comparePairPriority,
+  localPreference,
+  type PairPriority,
+  pairPriority,
+  pairPriorityValue,
+} from './priority.ts'
+export { formatCandidate, fromRTCIceCandidate, parseCandidate, type RTCIceCandidateLike, toRTCIceCandidate } from './sdp.ts'
+export { type ReflexiveBinding, ReflexiveGatherer, type ReflexiveOutlet, type ReflexiveServer } from './server-reflexive.ts'

@@ -1,0 +1,226 @@
+/**
+ * Server-reflexive addresses (RFC 8445 5.1.1.2): every base asks every server of its family at once, and goes on asking so that the NAT
+ * keeps the mapping (5.1.1.4) and a changed one is noticed. A server that does not answer delays nothing else.
+ */
+import type { Address, Pacer, Random, SendFailure, Timer, Timers } from '../net/index.ts'
+import { randomFraction } from '../net/index.ts'
+import { Attribute, type Message, MessageWriter, Method, type RetransmissionSchedule, type Transaction, type Transactions } from '../stun/index.ts'
+import type { Base } from './candidate.ts'
+
+/**
+ * New transactions rather than retransmissions, since RFC 8445 14.3 puts 500 ms under a retransmission timer and one lost packet
+ * should not cost that much. Seven requests within 6.4 s, then 1.6 s for the last answer.
+ */
+const SCHEDULE: RetransmissionSchedule = { initial: 100, factor: 2, count: 7, last: 1_600, fresh: true }
+/** Milliseconds between requests that keep a mapping; NATs as short as 30 s are in use, RFC 8445 11 allows 15 s and more. */
+const KEEP_ALIVE = 20_000
+const RETRY_FIRST = 30_000
+const RETRY_MOST = 300_000
+
+export interface ReflexiveServer {
+  /** As configured; for reports. */
+  readonly uri: string
+  readonly address: Address
+}
+
+/** What one server says of one base. */
+export interface ReflexiveBinding {
+  readonly base: Base
+  readonly server: ReflexiveServer
+  /** The last mapped address; undefined until there was an answer. */
+  readonly mapped: Address | undefined
+  /** Milliseconds of the last round trip. */
+  readonly rtt: number | undefined
+  /** Why there is no answer now, in words. */
+  readonly failure: string | undefined
+  /** The first question is still open. */
+  readonly pending: boolean
+}
+
+export interface ReflexiveOutlet {
+  send(base: Base, to: Address, data: Uint8Array): void
+  /** An answer, a changed mapping, a failure: what `binding` says is new. */
+  changed(binding: ReflexiveBinding): void
+}
+
+interface Asking {
+  base: Base
+  server: ReflexiveServer
+  mapped: Address | undefined
+  rtt: number | undefined
+  failure: string | undefined
+  pending: boolean
+  retryAfter: number
+  transaction: Transaction | undefined
+  timer: Timer | undefined
+}
+
+export class ReflexiveGatherer {
+  readonly #timers: Timers
+  readonly #random: Random
+  readonly #transactions: Transactions
+  readonly #pacer: Pacer
+  readonly #outlet: ReflexiveOutlet
+  readonly #writer = new MessageWriter(256)
+  readonly #bases = new Set<Base>()
+  readonly #servers = new Map<string, ReflexiveServer>()
+  readonly #asking = new Map<string, Asking>()
+  readonly #queue = new Set<Asking>()
+
+  constructor(parts: { timers: Timers; random: Random; transactions: Transactions; pacer: Pacer; outlet: ReflexiveOutlet }) {
+    this.#timers = parts.timers
+    this.#random = parts.random
+    this.#transactions = parts.transactions
+    this.#pacer = parts.pacer
+    this.#outlet = parts.outlet
+  }
+
+  /** Everything asked so far, in the order of asking. */
+  get bindings(): readonly ReflexiveBinding[] {
+    return [...this.#asking.values()]
+  }
+
+  get pending(): boolean {
+    for (const asking of this.#asking.values()) if (asking.pending) return true
+    return false
+  }
+
+  addBase(base: Base): void {
+    this.#bases.add(base)
+    for (const server of this.#servers.values()) this.#ask(base, server)
+  }
+
+  removeBase(base: Base): void {
+    this.#bases.delete(base)
+    for (const [key, asking] of this.#asking) {
+      if (asking.base !== base) continue
+      this.#stop(asking)
+      this.#asking.delete(key)
+    }
+  }
+
+  addServer(server: ReflexiveServer): void {
+    if (this.#servers.has(server.address.key)) return
+    this.#servers.set(server.address.key, server)
+    for (const base of this.#bases) this.#ask(base, server)
+  }
+
+  /** The system refused a request: no route, forbidden. Nothing to wait for (RFC 8489 6.2.1 stops on hard errors). */
+  sendFailed(base: Base, to: Address, failure: SendFailure): void {
+    const asking = this.#asking.get(keyOf(base, to))
+    if (asking?.transaction === undefined) return
+    asking.transaction.cancel()
+    this.#failed(asking, failure)
+  }
+
+  /** Asks everything again now: the network changed. */
+  refresh(): void {
+    for (const asking of this.#asking.values()) {
+      this.#stop(asking)
+      this.#enqueue(asking)
+    }
+  }
+
+  close(): void {
+    for (const asking of this.#asking.values()) this.#stop(asking)
+    this.#asking.clear()
+    this.#bases.clear()
+    this.#pacer.withdraw(this)
+  }
+
+  /** @internal for the pacer */
+  paced(): boolean {
+    for (const asking of this.#queue) {
+      this.#queue.delete(asking)
+      this.#start(asking)
+      if (this.#queue.size > 0) this.#pacer.request(this)
+      return true
+    }
+    return false
+  }
+
+  #ask(base: Base, server: ReflexiveServer): void {
+    const key = keyOf(base, server.address)
+    if (base.address.family !== server.address.family || this.#asking.has(key)) return
+    // A loopback socket reaches loopback servers only, and there is no NAT between the two; the same the other way round (RFC 8445 5.1.1.1).
+    if ((base.address.scope === 'loopback') !== (server.address.scope === 'loopback') && base.address.scope !== 'unspecified') return
+    if (base.address.scope === 'link-local') return
+    const asking: Asking = {
+      base,
+      server,
+      mapped: undefined,
+      rtt: undefined,
+      failure: undefined,
+      pending: true,
+      retryAfter: RETRY_FIRST,
+      transaction: undefined,
+      timer: undefined,
+    }
+    this.#asking.set(key, asking)
+    this.#enqueue(asking)
+  }
+
+  #enqueue(asking: Asking): void {
+    this.#queue.add(asking)
+    this.#pacer.request(this)
+  }
+
+  #start(asking: Asking): void {
+    const { base, server } = asking
+    asking.transaction = this.#transactions.start({
+      build: (id) => this.#writer.start('request', Method.Binding, id).fingerprint().finish().slice(),
+      send: (data) => this.#outlet.send(base, server.address, data),
+      schedule: SCHEDULE,
+      accept: (message, from) => message.method === Method.Binding && from.key === server.address.key,
+      done: (outcome) => {
+        if (outcome.kind === 'timeout') this.#failed(asking, 'no answer')
+        else this.#answered(asking, outcome.message, outcome.rtt)
+      },
+    })
+  }
+
+  #answered(asking: Asking, message: Message, rtt: number): void {
+    const mapped = message.class === 'success' ? (message.address(Attribute.XorMappedAddress) ?? message.address(Attribute.MappedAddress)) : undefined
+    if (mapped === undefined || mapped.port === 0 || mapped.family !== asking.server.address.family) {
+      const error = message.errorCode()
+      this.#failed(asking, error === undefined ? 'answer without an address' : `error ${error.code} ${error.reason}`)
+      return
+    }
+    const news = asking.mapped?.key !== mapped.key || asking.pending || asking.failure !== undefined
+    asking.transaction = undefined
+    asking.mapped = mapped
+    asking.rtt = rtt
+    asking.failure = undefined
+    asking.pending = false
+    asking.retryAfter = RETRY_FIRST
+    this.#again(asking, KEEP_ALIVE)
+    if (news) this.#outlet.changed(asking)
+  }
+
+  #failed(asking: Asking, failure: string): void {
+    asking.transaction = undefined
+    asking.failure = failure
+    asking.pending = false
+    this.#again(asking, asking.retryAfter)
+    asking.retryAfter = Math.min(asking.retryAfter * 2, RETRY_MOST)
+    this.#outlet.changed(asking)
+  }
+
+  #again(asking: Asking, delay: number): void {
+    asking.timer?.cancel()
+    // Spread over a fifth, so that the clients of one server do not march in step.
+    asking.timer = this.#timers.after(delay * (0.9 + 0.2 * randomFraction(this.#random)), () => this.#enqueue(asking))
+  }
+
+  #stop(asking: Asking): void {
+    asking.transaction?.cancel()
+    asking.transaction = undefined
+    asking.timer?.cancel()
+    asking.timer = undefined
+    this.#queue.delete(asking)
+  }
+}
+
+function keyOf(base: Base, server: Address): string {
+  return `${base.id} ${server.key}`
+}

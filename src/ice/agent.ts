@@ -1,0 +1,515 @@
+/**
+ * The ICE agent (RFC 8445) of one session and one generation: between one pair of credentials and another, over candidates as they come
+ * (RFC 8838). Sans-I/O: calls bring bytes, candidates and the time; what is to happen goes to the outlet. A restart is a new agent
+ * beside the old one, which keeps its valid pair going meanwhile. Which of several agents' pairs carries data is not decided here.
+ */
+import { asPeerReflexive, type Base, type Candidate, type LocalCandidate } from '../candidates/index.ts'
+import type { Address, Random, SendFailure } from '../net/index.ts'
+import { Attribute, IntegrityKey, type Message, MessageWriter, transactionKey } from '../stun/index.ts'
+import { type CheckContent, KNOWN_IN_CHECKS, readCheck, splitUsername, writeCheck, writeError, writeSuccess } from './check-message.ts'
+import { CheckList, nextInterval } from './check-list.ts'
+import { consentDelay, consentExpiresAt, forgiveSleep } from './consent.ts'
+import { CHECK_LIFETIME, MAX_EARLY_CHECKS, MAX_REMOTE_CANDIDATES, PATIENCE } from './constants.ts'
+import type { Credentials } from './credentials.ts'
+import { bestValid, followed, toNominate, toRenominate } from './nomination.ts'
+import type { Check, Pair } from './pair.ts'
+import { decideRole } from './role.ts'
+
+export type AgentEvent =
+  | { readonly kind: 'role'; readonly controlling: boolean }
+  /** The peer proved itself from the far end of a pair that is not valid yet; data from there may overtake what makes it so. */
+  | { readonly kind: 'heard'; readonly pair: Pair }
+  /** A pair became valid: data may go both ways on it from now on. */
+  | { readonly kind: 'valid'; readonly pair: Pair }
+  /** A valid pair is one no longer. */
+  | { readonly kind: 'lost'; readonly pair: Pair; readonly reason: string }
+  /** The pair that should carry data changed; undefined when none is left. */
+  | { readonly kind: 'selected'; readonly pair: Pair | undefined }
+  /** Nothing works and patience is over (RFC 8863). Said once. */
+  | { readonly kind: 'failed'; readonly reason: string }
+
+export interface AgentOutlet {
+  send(base: Base, to: Address, data: Uint8Array): void
+  /** From now on a response with this transaction id is for this agent; until `forget`. */
+  expect(key: string): void
+  forget(key: string): void
+  /** Asks for a slot of the process-wide pace: `paced` is called, perhaps at once. */
+  requestSlot(urgent: boolean): void
+  /** May close the agent; nothing of the agent is halfway when it comes. */
+  event(event: AgentEvent): void
+}
+
+export interface AgentOptions {
+  readonly local: Credentials
+  readonly tieBreaker: bigint
+  readonly controlling: boolean
+  readonly random: Random
+  readonly outlet: AgentOutlet
+}
+
+export interface RemoteDescription extends Credentials {
+  /** It takes a nomination that is repeated with a higher value; ours does. */
+  readonly renomination: boolean
+}
+
+interface EarlyCheck {
+  readonly base: Base
+  readonly from: Address
+  readonly sender: string
+  readonly content: CheckContent
+}
+
+/** What became of a message: `stranger` when it did not prove itself and so changed nothing. */
+export type Verdict = 'taken' | 'stranger'
+
+export class IceAgent {
+  readonly local: Credentials
+  readonly #localKey: IntegrityKey
+  readonly #random: Random
+  readonly #outlet: AgentOutlet
+  readonly #list = new CheckList()
+  readonly #writer = new MessageWriter(576)
+  readonly #bases = new Map<Base, LocalCandidate>()
+  readonly #locals = new Map<string, LocalCandidate>()
+  readonly #remotes = new Map<string, Candidate>()
+  readonly #checks = new Map<string, Pair>()
+  readonly #early: EarlyCheck[] = []
+  #remote: RemoteDescription | undefined
+  #remoteKey: IntegrityKey | undefined
+  #tieBreaker: bigint
+  #controlling: boolean
+  #selected: Pair | undefined
+  #nominee: Pair | undefined
+  #nominatedAt = Number.NEGATIVE_INFINITY
+  #nominations = 0
+  #nominateAt = Number.POSITIVE_INFINITY
+  #firstValidAt: number | undefined
+  #remoteSince: number | undefined
+  #failed = false
+  #closed = false
+  #expected = Number.POSITIVE_INFINITY
+  #events: AgentEvent[] = []
+
+  constructor(options: AgentOptions) {
+    this.local = options.local
+    this.#localKey = IntegrityKey.shortTerm(options.local.pwd)
+    this.#tieBreaker = options.tieBreaker
+    this.#controlling = options.controlling
+    this.#random = options.random
+    this.#outlet = options.outlet
+  }
+
+  get remote(): RemoteDescription | undefined {
+    return this.#remote
+  }
+
+  get controlling(): boolean {
+    return this.#controlling
+  }
+
+  get pairs(): readonly Pair[] {
+    return this.#list.pairs
+  }
+
+  get selected(): Pair | undefined {
+    return this.#selected
+  }
+
+  get remoteCandidates(): readonly Candidate[] {
+    return [...this.#remotes.values()]
+  }
+
+  /** When `advance` wants to be called; infinity for never. Known after every call. */
+  get deadline(): number {
+    return this.#expected
+  }
+
+  findPair(base: Base, from: Address): Pair | undefined {
+    return this.#list.find(base, from)
+  }
+
+  /** Once. `controlling` settles the role where both sides can work it out without a conflict. */
+  setRemote(remote: RemoteDescription, controlling: boolean | undefined, now: number): void {
+    this.#remote = remote
+    this.#remoteKey = IntegrityKey.shortTerm(remote.pwd)
+    this.#remoteSince = now
+    if (controlling !== undefined) this.#takeRole(controlling)
+    for (const { base, from, sender, content } of this.#early.splice(0)) {
+      if (sender === remote.ufrag) this.#heard(base, from, content, now)
+    }
+    this.#settle(now)
+  }
+
+  addLocal(candidate: LocalCandidate, now: number): void {
+    const key = `${candidate.base.id} ${candidate.address.key}`
+    if (!this.#locals.has(key)) this.#locals.set(key, candidate)
+    if ((candidate.type === 'host' || candidate.type === 'relay') && !this.#bases.has(candidate.base)) {
+      this.#bases.set(candidate.base, candidate)
+      for (const remote of this.#remotes.values()) this.#list.add(candidate, remote, this.#controlling)
+    }
+    this.#settle(now)
+  }
+
+  /** The base is gone: its pairs end now, not when consent runs out. */
+  removeBase(base: Base, reason: string, now: number): void {
+    this.#bases.delete(base)
+    for (const [key, candidate] of this.#locals) if (candidate.base === base) this.#locals.delete(key)
+    for (const pair of this.pairs) {
+      if (pair.base !== base) continue
+      this.#drop(pair, reason)
+      this.#list.delete(pair)
+    }
+    this.#settle(now)
+  }
+
+  /** All at once, so that the likely ones are checked first whatever order they came in. Returns why any of them is not used. */
+  addRemotes(candidates: readonly Candidate[], now: number): readonly string[] {
+    const refused: string[] = []
+    for (const candidate of candidates) {
+      const { key } = candidate.address
+      const known = this.#remotes.get(key)
+      // Only a peer-reflexive one, seen before it was signalled, takes the better label (RFC 8838 11).
+      if (known !== undefined && known.type !== 'prflx') continue
+      if (known === undefined && this.#remotes.size >= MAX_REMOTE_CANDIDATES) {
+        refused.push(`${candidate.address}: more than ${MAX_REMOTE_CANDIDATES} remote candidates`)
+        continue
+      }
+      this.#remotes.set(key, candidate)
+      for (const local of this.#bases.values()) this.#list.add(local, candidate, this.#controlling)
+    }
+    this.#settle(now)
+    return refused
+  }
+
+  /** A Binding request that names us. Authenticated first; before that it costs one HMAC and changes nothing. */
+  handleRequest(message: Message, base: Base, from: Address, now: number): Verdict {
+    const sender = splitUsername(message.text(Attribute.Username))?.sender
+    if (this.#closed || sender === undefined || message.integrity(this.#localKey) !== 'valid') return 'stranger'
+    const unknown = message.unknownRequired(KNOWN_IN_CHECKS)
+    if (unknown.length > 0) return this.#answerError(message, base, from, { code: 420, reason: 'Unknown Attribute', unknown })
+    const content = readCheck(message)
+    if (content === undefined) return this.#answerError(message, base, from, { code: 400, reason: 'Bad Request' })
+    // Of a generation that we have not heard of by signal; it will check again once it has heard of ours.
+    if (this.#remote !== undefined && sender !== this.#remote.ufrag) return 'taken'
+    const decision = decideRole(this.#controlling, this.#tieBreaker, content)
+    if (decision === 'refuse') return this.#answerError(message, base, from, { code: 487, reason: 'Role Conflict' })
+    if (decision === 'switch') this.#takeRole(!this.#controlling)
+    if (content.useCandidate && this.#controlling) return this.#answerError(message, base, from, { code: 400, reason: 'Bad Request' })
+    this.#outlet.send(base, from, writeSuccess(this.#writer, message, from, this.#localKey))
+    if (this.#remote !== undefined) this.#heard(base, from, content, now)
+    else if (this.#early.length < MAX_EARLY_CHECKS) this.#early.push({ base, from, sender, content })
+    this.#settle(now)
+    return 'taken'
+  }
+
+  /** A response that only the peer can have written, though it is not waited for. */
+  recognises(message: Message): boolean {
+    return this.#remoteKey !== undefined && message.integrity(this.#remoteKey) === 'valid'
+  }
+
+  /** A response with a transaction id that this agent expects. */
+  handleResponse(message: Message, base: Base, from: Address, now: number): Verdict {
+    const pair = this.#checks.get(message.transactionKey)
+    const check = pair?.outstanding.get(message.transactionKey)
+    if (pair === undefined || check === undefined || this.#remoteKey === undefined) return 'stranger'
+    // Success or error, it counts for nothing before it is authentic (RFC 8489 9.1.4).
+    if (message.integrity(this.#remoteKey) !== 'valid') return 'stranger'
+    this.#forget(pair, check)
+    // From elsewhere, or to another socket, than was asked: the two directions differ (RFC 8445 7.2.5.2.1).
+    if (pair.base !== base || pair.to.key !== from.key) {
+      if (!pair.valid && pair.outstanding.size === 0) pair.fail(`answered from ${from}`)
+    } else if (message.class === 'error') this.#refused(pair, check, message, now)
+    else this.#succeeded(pair, check, message, now)
+    this.#settle(now)
+    return 'taken'
+  }
+
+  /** The system refused to send from this base to this address. */
+  sendFailed(base: Base, to: Address, failure: SendFailure, now: number): void {
+    const pair = this.#list.find(base, to)
+    // Full queues pass, and "refused" may come from a NAT that the peer has not opened yet.
+    if (pair === undefined || pair.state === 'failed' || failure === 'ENOBUFS' || failure === 'ECONNREFUSED') return
+    this.#drop(pair, failure)
+    this.#settle(now)
+  }
+
+  /** Ends a pair for a reason of the owner's. */
+  refuse(pair: Pair, reason: string, now: number): void {
+    this.#drop(pair, reason)
+    this.#settle(now)
+  }
+
+  /** A slot of the pace. */
+  paced(now: number): boolean {
+    if (this.#closed || this.#remote === undefined) return false
+    const pair = this.#list.take(now)
+    if (pair === undefined) return false
+    this.#check(pair, now)
+    this.#settle(now)
+    return true
+  }
+
+  advance(now: number): void {
+    if (this.#closed) return
+    const slept = now - this.#expected
+    if (slept > 2_000) for (const pair of this.pairs) forgiveSleep(pair, slept)
+    for (const pair of this.pairs) {
+      for (const check of pair.outstanding.values()) if (now - check.sentAt >= CHECK_LIFETIME) this.#forget(pair, check)
+      if (pair.valid && now >= consentExpiresAt(pair)) this.#drop(pair, 'consent expired')
+      else if (pair.valid && now >= pair.consentAt) this.#check(pair, now)
+      else if (pair.state === 'in-progress' && pair.outstanding.size === 0 && pair.nextCheckAt === Number.POSITIVE_INFINITY) {
+        pair.fail('no answer')
+      }
+    }
+    this.#settle(now)
+  }
+
+  close(): void {
+    this.#closed = true
+    this.#expected = Number.POSITIVE_INFINITY
+    for (const key of this.#checks.keys()) this.#outlet.forget(key)
+    this.#checks.clear()
+    this.#events = []
+  }
+
+  #takeRole(controlling: boolean): void {
+    if (controlling === this.#controlling) return
+    this.#controlling = controlling
+    this.#nominee = undefined
+    for (const pair of this.pairs) pair.nominating = undefined
+    this.#list.reprioritise(controlling)
+    this.#events.push({ kind: 'role', controlling })
+  }
+
+  #answerError(message: Message, base: Base, from: Address, error: { code: number; reason: string; unknown?: readonly number[] }): Verdict {
+    this.#outlet.send(base, from, writeError(this.#writer, message, error, this.#localKey))
+    return 'taken'
+  }
+
+  /** An authenticated check came from there (RFC 8445 7.3.1.3 to 7.3.1.5). */
+  #heard(base: Base, from: Address, content: CheckContent, now: number): void {
+    const local = this.#bases.get(base)
+    if (local === undefined) return
+    let pair = this.#list.find(base, from)
+    if (pair === undefined) {
+      const remote = this.#remotes.get(from.key) ?? this.#learnRemote(from, content.priority)
+      if (remote !== undefined) pair = this.#list.add(local, remote, this.#controlling)
+      if (pair === undefined) return
+    }
+    if (!pair.heard && !pair.valid) this.#events.push({ kind: 'heard', pair })
+    pair.heard = true
+    if (content.useCandidate) pair.nominationPending = Math.max(pair.nominationPending ?? 0, content.nomination ?? 0)
+    if (pair.valid) {
+      this.#confirm(pair)
+      return
+    }
+    if (pair.state === 'failed') pair.reason = undefined
+    // RFC 8445 7.3.1.4 for every state but succeeded: check now, before anything else. It gets its full run of checks again.
+    pair.state = 'waiting'
+    pair.unanswered = 0
+    pair.nextCheckAt = now
+    this.#list.trigger(pair)
+  }
+
+  #learnRemote(from: Address, priority: number): Candidate | undefined {
+    if (this.#remotes.size >= 2 * MAX_REMOTE_CANDIDATES) return undefined
+    // Any foundation that no other candidate has (RFC 8445 7.3.1.3).
+    const foundation = `prflx${this.#remotes.size}`
+    const remote: Candidate = { type: 'prflx', address: from, foundation, priority, component: 1, related: undefined }
+    this.#remotes.set(from.key, remote)
+    for (const local of this.#bases.values()) if (local.base.address.family === from.family) this.#list.add(local, remote, this.#controlling)
+    return remote
+  }
+
+  #check(pair: Pair, now: number): void {
+    const { ufrag } = this.#remote as RemoteDescription
+    const transactionId = this.#random.bytes(12)
+    const check: Check = {
+      key: transactionKey(transactionId),
+      sentAt: now,
+      controlling: this.#controlling,
+      useCandidate: this.#controlling && pair.nominating !== undefined,
+      nomination: this.#remote?.renomination === true ? pair.nominating : undefined,
+      priority: asPeerReflexive(pair.local.priority),
+    }
+    pair.outstanding.set(check.key, check)
+    pair.sent++
+    pair.unanswered++
+    this.#checks.set(check.key, pair)
+    this.#outlet.expect(check.key)
+    if (pair.valid) {
+      pair.consentAt = now + consentDelay(pair, pair === this.#selected, this.#random)
+      pair.nextCheckAt = pair.nominating === undefined ? Number.POSITIVE_INFINITY : now + this.#interval(pair)
+    } else {
+      pair.state = 'in-progress'
+      pair.nextCheckAt = now + this.#interval(pair)
+    }
+    this.#outlet.send(
+      pair.base,
+      pair.to,
+      writeCheck(this.#writer, {
+        ...check,
+        transactionId,
+        username: `${ufrag}:${this.local.ufrag}`,
+        key: this.#remoteKey as IntegrityKey,
+        tieBreaker: this.#tieBreaker,
+      }),
+    )
+  }
+
+  #interval(pair: Pair): number {
+    const interval = nextInterval(pair.unanswered)
+    if (interval === undefined) return Number.POSITIVE_INFINITY
+    // Once a round trip is known, asking again before the answer can be there is waste.
+    return pair.rtt === undefined ? interval : Math.max(interval, pair.rtt * 1.25)
+  }
+
+  #succeeded(pair: Pair, check: Check, message: Message, now: number): void {
+    const mapped = message.address(Attribute.XorMappedAddress)
+    if (mapped === undefined) return
+    const first = !pair.valid
+    pair.answered(now, now - check.sentAt)
+    pair.state = 'succeeded'
+    pair.mapped = this.#localAt(pair, mapped, check.priority)
+    if (check.useCandidate && this.#controlling) {
+      pair.nominated = Math.max(pair.nominated ?? 0, check.nomination ?? 0)
+      if (pair.nominating === check.nomination || check.nomination === undefined) pair.nominating = undefined
+    }
+    if (pair.nominating === undefined) pair.nextCheckAt = Number.POSITIVE_INFINITY
+    if (!first) return
+    pair.validSince = now
+    pair.reason = undefined
+    pair.consentAt = now + consentDelay(pair, true, this.#random)
+    this.#firstValidAt ??= now
+    this.#confirm(pair)
+    this.#events.push({ kind: 'valid', pair })
+  }
+
+  /** The local candidate that the peer sees: a known one, or a peer-reflexive one learnt now (RFC 8445 7.2.5.3.1). */
+  #localAt(pair: Pair, mapped: Address, priority: number): LocalCandidate {
+    const key = `${pair.base.id} ${mapped.key}`
+    let local = this.#locals.get(key)
+    if (local === undefined) {
+      local = {
+        type: 'prflx',
+        address: mapped,
+        base: pair.base,
+        foundation: `prflx${this.#locals.size}`,
+        priority,
+        component: 1,
+        related: pair.local.address,
+        server: undefined,
+      }
+      this.#locals.set(key, local)
+    }
+    return local
+  }
+
+  #refused(pair: Pair, check: Check, message: Message, now: number): void {
+    const code = message.errorCode()?.code
+    if (code === 487) {
+      // Ignored when the role of that request is not ours any more (RFC 8445 7.2.5.1).
+      if (check.controlling === this.#controlling) {
+        this.#takeRole(!this.#controlling)
+        this.#tieBreaker = newTieBreaker(this.#random)
+      }
+      pair.nextCheckAt = now
+      if (!pair.valid) pair.state = 'waiting'
+      this.#list.trigger(pair)
+    } else if (code === 403 || !pair.valid) this.#drop(pair, `refused with ${code ?? 'an unreadable error'}`)
+  }
+
+  /** As the controlled side: the peer's nomination takes effect when both directions work. */
+  #confirm(pair: Pair): void {
+    if (this.#controlling || pair.nominationPending === undefined) return
+    pair.nominated = Math.max(pair.nominated ?? 0, pair.nominationPending)
+    pair.nominationPending = undefined
+  }
+
+  #drop(pair: Pair, reason: string): void {
+    const wasValid = pair.valid
+    for (const check of pair.outstanding.values()) this.#forget(pair, check)
+    if (pair === this.#nominee) this.#nominee = undefined
+    pair.fail(reason)
+    if (wasValid) this.#events.push({ kind: 'lost', pair, reason })
+  }
+
+  #forget(pair: Pair, check: Check): void {
+    pair.outstanding.delete(check.key)
+    this.#checks.delete(check.key)
+    this.#outlet.forget(check.key)
+  }
+
+  #nominate(now: number): void {
+    if (!this.#controlling || this.#remote === undefined || this.#firstValidAt === undefined) return
+    let pair: Pair | undefined
+    if (this.#remote.renomination) pair = toRenominate(this.pairs, this.#nominee, this.#nominatedAt, now)
+    else if (this.#nominee === undefined) {
+      const next = toNominate(this.pairs, this.#firstValidAt, now)
+      if (typeof next === 'number') this.#nominateAt = next
+      else pair = next
+    }
+    if (pair === undefined) return
+    if (this.#nominee !== undefined) this.#nominee.nominating = undefined
+    this.#nominee = pair
+    this.#nominatedAt = now
+    this.#nominateAt = Number.POSITIVE_INFINITY
+    pair.nominating = ++this.#nominations
+    pair.unanswered = 0
+    this.#list.trigger(pair)
+  }
+
+  #select(): void {
+    const valid = this.pairs
+    const chosen = this.#controlling ? this.#nominee : followed(valid)
+    const selected = chosen?.valid === true ? chosen : bestValid(valid)
+    if (selected === this.#selected) return
+    this.#selected = selected
+    this.#events.push({ kind: 'selected', pair: selected })
+  }
+
+  #patience(now: number): void {
+    if (this.#failed || this.#remoteSince === undefined || this.#selected !== undefined || this.#list.active) return
+    if (now < this.#remoteSince + PATIENCE) return
+    this.#failed = true
+    const count = this.#list.size
+    this.#events.push({ kind: 'failed', reason: count === 0 ? 'no pair of candidates fits together' : `none of ${count} pairs answered` })
+  }
+
+  /** Ends every call: decide, then ask for slots and time, then tell. */
+  #settle(now: number): void {
+    if (this.#closed) return
+    this.#nominate(now)
+    this.#select()
+    this.#patience(now)
+    const next = this.#remote === undefined ? Number.POSITIVE_INFINITY : this.#list.nextCheckAt(now)
+    this.#expected = this.#nextDeadline(now, next)
+    const events = this.#events
+    this.#events = []
+    for (const event of events) if (!this.#closed) this.#outlet.event(event)
+    if (!this.#closed && next <= now) this.#outlet.requestSlot(this.#list.hasTriggered)
+  }
+
+  #nextDeadline(now: number, nextCheck: number): number {
+    let next = nextCheck <= now ? Number.POSITIVE_INFINITY : nextCheck
+    next = Math.min(next, this.#nominateAt)
+    for (const pair of this.pairs) {
+      if (pair.valid) next = Math.min(next, pair.consentAt, consentExpiresAt(pair))
+      for (const check of pair.outstanding.values()) {
+        next = Math.min(next, check.sentAt + CHECK_LIFETIME)
+        break // the oldest comes first
+      }
+    }
+    if (!this.#failed && this.#remoteSince !== undefined && this.#selected === undefined && now < this.#remoteSince + PATIENCE) {
+      next = Math.min(next, this.#remoteSince + PATIENCE)
+    }
+    return next
+  }
+}
+
+/** 64 random bits (RFC 8445 16.1). */
+export function newTieBreaker(random: Random): bigint {
+  let value = 0n
+  for (const byte of random.bytes(8)) value = (value << 8n) | BigInt(byte)
+  return value
+}

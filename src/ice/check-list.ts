@@ -1,0 +1,144 @@
+/**
+ * The check list (RFC 8445 6.1.2): which pairs there are, in which order they are checked, and when one may be checked again.
+ * Nothing is sent here.
+ */
+import { type Base, type Candidate, comparePairPriority, type LocalCandidate } from '../candidates/index.ts'
+import { Address } from '../net/index.ts'
+import { CHECK_INTERVALS, MAX_PAIRS } from './constants.ts'
+import { byLikelihood, Pair, pairKey } from './pair.ts'
+
+export class CheckList {
+  readonly #pairs = new Map<string, Pair>()
+  /** First in, first out (RFC 8445 6.1.4.1). */
+  readonly #triggered: Pair[] = []
+  #ordered: Pair[] | undefined
+
+  get size(): number {
+    return this.#pairs.size
+  }
+
+  /** The likely first. */
+  get pairs(): readonly Pair[] {
+    this.#ordered ??= [...this.#pairs.values()].sort(byLikelihood)
+    return this.#ordered
+  }
+
+  find(base: Base, to: Address): Pair | undefined {
+    return this.#pairs.get(pairKey(base, to))
+  }
+
+  /**
+   * Pairs a local base candidate with a remote one, unless they cannot work together (RFC 8445 6.1.2.2) or the pair is there already,
+   * which then only takes the better label (RFC 8838 11 for peer-reflexive candidates that are signalled later).
+   */
+  add(local: LocalCandidate, remote: Candidate, controlling: boolean): Pair | undefined {
+    const to = reachableFrom(local.base, remote.address)
+    if (to === undefined) return undefined
+    const known = this.#pairs.get(pairKey(local.base, to))
+    if (known !== undefined) {
+      if (known.remote.type === 'prflx' && remote.type !== 'prflx') {
+        known.remote = remote
+        known.reprioritise(controlling)
+        this.#ordered = undefined
+      }
+      return undefined
+    }
+    const pair = new Pair(local, to, remote, controlling)
+    if (this.#pairs.size >= MAX_PAIRS && !this.#makeRoom(pair)) return undefined
+    this.#pairs.set(pair.key, pair)
+    this.#ordered = undefined
+    return pair
+  }
+
+  delete(pair: Pair): void {
+    this.#pairs.delete(pair.key)
+    this.#ordered = undefined
+    if (pair.triggered) this.#triggered.splice(this.#triggered.indexOf(pair), 1)
+  }
+
+  /** After a role change (RFC 8445 6.1.2.3). */
+  reprioritise(controlling: boolean): void {
+    for (const pair of this.#pairs.values()) pair.reprioritise(controlling)
+    this.#ordered = undefined
+  }
+
+  /**
+   * RFC 8445 6.1.2.6: of the pairs that share a foundation the first is waiting and the others frozen. With trickled candidates the
+   * same rule holds at any time (RFC 8838 12). A sibling whose first check had its chance is no reason to stay frozen any longer:
+   * an unanswered check is on its way for seconds here, and RFC 8445 would hold the others back for all of them.
+   */
+  thaw(now: number): void {
+    const busy = new Set<string>()
+    for (const pair of this.pairs) {
+      const young = pair.state === 'waiting' || (pair.state === 'in-progress' && pair.unanswered <= 1 && pair.nextCheckAt > now)
+      if (young) busy.add(pair.foundation)
+    }
+    for (const pair of this.pairs) {
+      if (pair.state !== 'frozen' || busy.has(pair.foundation)) continue
+      busy.add(pair.foundation)
+      pair.state = 'waiting'
+      pair.nextCheckAt = now
+    }
+  }
+
+  trigger(pair: Pair): void {
+    if (pair.triggered) return
+    pair.triggered = true
+    this.#triggered.push(pair)
+  }
+
+  get hasTriggered(): boolean {
+    return this.#triggered.length > 0
+  }
+
+  /** The next pair to check, triggered ones first, taken out of the queue. */
+  take(now: number): Pair | undefined {
+    for (let pair = this.#triggered.shift(); pair !== undefined; pair = this.#triggered.shift()) {
+      pair.triggered = false
+      // What made it urgent may be over by now: an earlier check was answered, or the system refused.
+      if (pair.state !== 'failed' && (!pair.valid || pair.nominating !== undefined)) return pair
+    }
+    this.thaw(now)
+    return this.pairs.find((pair) => pair.state === 'waiting') ?? this.pairs.find((pair) => pair.nextCheckAt <= now)
+  }
+
+  /** When the next ordinary check is due: now for a waiting pair, infinity when there is none. */
+  nextCheckAt(now: number): number {
+    if (this.#triggered.length > 0) return now
+    this.thaw(now)
+    let next = Number.POSITIVE_INFINITY
+    for (const pair of this.#pairs.values()) next = Math.min(next, pair.state === 'waiting' ? now : pair.nextCheckAt)
+    return next
+  }
+
+  /** Something may still come of the list: RFC 8445 6.1.3's "running". */
+  get active(): boolean {
+    for (const { state } of this.#pairs.values()) if (state !== 'failed') return true
+    return false
+  }
+
+  /** Drops the lowest failed pair, or else the lowest one, but never a valid one or one that the peer checks (RFC 8445 6.1.2.5). */
+  #makeRoom(for_: Pair): boolean {
+    const idle = this.pairs.filter((pair) => !pair.valid && !pair.heard).sort((a, b) => comparePairPriority(a.priority, b.priority))
+    const failed = idle.findLast((pair) => pair.state === 'failed')
+    const lowest = failed ?? idle.at(-1)
+    if (lowest === undefined || (failed === undefined && comparePairPriority(lowest.priority, for_.priority) < 0)) return false
+    this.delete(lowest)
+    return true
+  }
+}
+
+/** Until the next check of a pair after `unanswered` of them; undefined when it had all it gets. */
+export function nextInterval(unanswered: number): number | undefined {
+  return CHECK_INTERVALS[unanswered - 1]
+}
+
+/** The address to send to from this base, with our zone where it is link-local; undefined when the two do not go together. */
+function reachableFrom(base: Base, remote: Address): Address | undefined {
+  const { address } = base
+  if (address.family !== remote.family) return undefined
+  if (address.scope === 'unspecified') return remote.scope === 'link-local' && remote.family === 6 && remote.zone === '' ? undefined : remote
+  if ((address.scope === 'loopback') !== (remote.scope === 'loopback')) return undefined
+  if (remote.family === 6 && (address.scope === 'link-local') !== (remote.scope === 'link-local')) return undefined
+  return remote.scope === 'link-local' && remote.zone === '' ? Address.of(`${remote.ip}%${address.zone}`, remote.port) : remote
+}

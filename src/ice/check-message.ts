@@ -1,0 +1,97 @@
+/** Connectivity checks and their answers on the wire (RFC 8445 7.1 and 7.3, RFC 8489 9.1). */
+import type { Address } from '../net/index.ts'
+import { Attribute, type IntegrityKey, type Message, type MessageWriter, Method } from '../stun/index.ts'
+
+/** The comprehension-required attributes that mean something in a check; any other gets a 420 (RFC 8489 6.3.1). */
+export const KNOWN_IN_CHECKS: ReadonlySet<number> = new Set([
+  Attribute.MappedAddress,
+  Attribute.Username,
+  Attribute.MessageIntegrity,
+  Attribute.ErrorCode,
+  Attribute.UnknownAttributes,
+  Attribute.MessageIntegritySha256,
+  Attribute.XorMappedAddress,
+  Attribute.Priority,
+  Attribute.UseCandidate,
+])
+
+export interface CheckRequest {
+  readonly transactionId: Uint8Array
+  /** `theirs:ours` (RFC 8445 7.2.2). */
+  readonly username: string
+  /** Of the peer's password. */
+  readonly key: IntegrityKey
+  /** As a peer-reflexive candidate would have it (RFC 8445 7.1.1). */
+  readonly priority: number
+  readonly controlling: boolean
+  readonly tieBreaker: bigint
+  readonly useCandidate: boolean
+  /** The nomination value of the renomination draft; undefined toward agents that do not know it. */
+  readonly nomination: number | undefined
+}
+
+/** The caller owns the bytes. */
+export function writeCheck(writer: MessageWriter, check: CheckRequest): Uint8Array {
+  writer
+    .start('request', Method.Binding, check.transactionId)
+    .text(Attribute.Username, check.username)
+    .uint32(Attribute.Priority, check.priority)
+    .uint64(check.controlling ? Attribute.IceControlling : Attribute.IceControlled, check.tieBreaker)
+  if (check.useCandidate) writer.flag(Attribute.UseCandidate)
+  if (check.nomination !== undefined) writer.uint32(Attribute.Nomination, check.nomination)
+  return writer.integrity(check.key).fingerprint().finish().slice()
+}
+
+/** Success with the address that the request came from (RFC 8445 7.3.1.2). The caller owns the bytes. */
+export function writeSuccess(writer: MessageWriter, request: Message, observed: Address, key: IntegrityKey): Uint8Array {
+  return writer
+    .start('success', Method.Binding, request.transactionId)
+    .address(Attribute.XorMappedAddress, observed)
+    .integrity(key)
+    .fingerprint()
+    .finish()
+    .slice()
+}
+
+/** The caller owns the bytes. */
+export function writeError(
+  writer: MessageWriter,
+  request: Message,
+  error: { readonly code: number; readonly reason: string; readonly unknown?: readonly number[] },
+  key: IntegrityKey,
+): Uint8Array {
+  writer.start('error', Method.Binding, request.transactionId).errorCode(error.code, error.reason)
+  if (error.unknown !== undefined) writer.unknownAttributes(error.unknown)
+  return writer.integrity(key).fingerprint().finish().slice()
+}
+
+/** What an authenticated check says, or why it says nothing. */
+export interface CheckContent {
+  readonly priority: number
+  readonly useCandidate: boolean
+  readonly nomination: number | undefined
+  /** The role its sender claims and the tie-breaker that comes with it. */
+  readonly senderControlling: boolean
+  readonly tieBreaker: bigint
+}
+
+export function readCheck(message: Message): CheckContent | undefined {
+  const priority = message.uint32(Attribute.Priority)
+  const controlling = message.uint64(Attribute.IceControlling)
+  const tieBreaker = controlling ?? message.uint64(Attribute.IceControlled)
+  if (priority === undefined || priority === 0 || tieBreaker === undefined) return undefined
+  return {
+    priority,
+    useCandidate: message.has(Attribute.UseCandidate),
+    nomination: message.uint32(Attribute.Nomination),
+    senderControlling: controlling !== undefined,
+    tieBreaker,
+  }
+}
+
+/** The part of a USERNAME on either side of the first colon; undefined when there is none. */
+export function splitUsername(username: string | undefined): { readonly receiver: string; readonly sender: string } | undefined {
+  const colon = username?.indexOf(':') ?? -1
+  if (username === undefined || colon < 0) return undefined
+  return { receiver: username.slice(0, colon), sender: username.slice(colon + 1) }
+}

@@ -1,0 +1,28 @@
+/** Every number the agent goes by, with its unit and where it comes from. Times are milliseconds. */
+
+/**
+ * Until the next check of a pair that has not answered, by how many went out: new checks, not retransmissions, so the 500 ms floor of
+ * RFC 8445 14.3 does not apply, and the pace of 14.2 does. Ten packets in all to an address that never answers.
+ */
+export const CHECK_INTERVALS: readonly number[] = [50, 100, 200, 400, 800, 1_600, 3_200, 6_400, 12_800]
+/** A response later than this after its check is not waited for: RFC 8489 6.2.1 would wait 39.5 s for a whole transaction. */
+export const CHECK_LIFETIME = 12_000
+/** Pairs in the check list, at most (RFC 8445 6.1.2.5). */
+export const MAX_PAIRS = 100
+/** Remote candidates, at most; the signalled ones and the peer-reflexive ones each. */
+export const MAX_REMOTE_CANDIDATES = 64
+/** Checks remembered while the peer's credentials are not known yet. */
+export const MAX_EARLY_CHECKS = 32
+/** No failure before this after both sides' credentials are known: RFC 8863 4, the time of one whole transaction. */
+export const PATIENCE = 39_500
+/** Consent is asked for every 4 to 6 s and expires 30 s after the last valid answer (RFC 7675 5.1). */
+export const CONSENT_INTERVAL = 5_000
+export const CONSENT_EXPIRY = 30_000
+/** Valid pairs that carry no data are kept for a switch: often enough for NATs that forget after 30 s. */
+export const SPARE_INTERVAL = 15_000
+/** Longest wait for a better pair before the one regular nomination toward a foreign agent. */
+export const NOMINATION_WAIT = 150
+/** A pair of the same kind must be this much faster to take over. */
+export const RTT_MARGIN = 10
+/** And no sooner than this after the last change. */
+export const RENOMINATION_INTERVAL = 5_000

@@ -1,0 +1,64 @@
+/**
+ * Which valid pair is to carry data, and when the controlling side says so (RFC 8445 8.1.1, draft-thatcher-ice-renomination).
+ * Pure decisions over the pairs; the agent carries them out.
+ */
+import { comparePairPriority } from '../candidates/index.ts'
+import { NOMINATION_WAIT, RENOMINATION_INTERVAL, RTT_MARGIN } from './constants.ts'
+import type { Pair } from './pair.ts'
+
+/** Direct before relayed, then by priority. */
+export function byWorth(a: Pair, b: Pair): number {
+  if (a.kind !== b.kind) return a.kind === 'direct' ? -1 : 1
+  return comparePairPriority(a.priority, b.priority)
+}
+
+export function bestValid(pairs: readonly Pair[]): Pair | undefined {
+  let best: Pair | undefined
+  for (const pair of pairs) if (pair.valid && (best === undefined || isBetter(pair, best))) best = pair
+  return best
+}
+
+/** A better kind, a clearly shorter round trip, or about the same round trip and a higher priority. */
+export function isBetter(candidate: Pair, current: Pair): boolean {
+  if (candidate.kind !== current.kind) return candidate.kind === 'direct'
+  const gain = (current.rtt ?? 0) - (candidate.rtt ?? 0)
+  if (Math.abs(gain) > RTT_MARGIN) return gain > 0
+  return comparePairPriority(candidate.priority, current.priority) < 0
+}
+
+/** What the controlled side follows: the highest nomination value; among equals, as with aggressive nomination, the highest priority. */
+export function followed(pairs: readonly Pair[]): Pair | undefined {
+  let chosen: Pair | undefined
+  for (const pair of pairs) {
+    if (!pair.valid || pair.nominated === undefined) continue
+    const ahead = pair.nominated - (chosen?.nominated ?? -1)
+    if (chosen === undefined || ahead > 0 || (ahead === 0 && comparePairPriority(pair.priority, chosen.priority) < 0)) chosen = pair
+  }
+  return chosen
+}
+
+/** Toward a peer that takes renomination: the pair to nominate now, if that is news. */
+export function toRenominate(pairs: readonly Pair[], current: Pair | undefined, changedAt: number, now: number): Pair | undefined {
+  const best = bestValid(pairs)
+  if (best === undefined || best === current) return undefined
+  if (current === undefined || !current.valid || current.kind !== best.kind) return best
+  // Between pairs of one kind there is no hurry after the first moments, and measured times wander.
+  const settled = now - (current.validSince ?? now) > NOMINATION_WAIT
+  return isBetter(best, current) && (!settled || now - changedAt >= RENOMINATION_INTERVAL) ? best : undefined
+}
+
+/**
+ * Toward any other agent: nominate once, after a wait for better pairs that ends early when none is still in flight.
+ * Returns the pair to nominate, or the time at which to ask again, or undefined when there is nothing valid.
+ */
+export function toNominate(pairs: readonly Pair[], firstValidAt: number, now: number): Pair | number | undefined {
+  const best = bestValid(pairs)
+  if (best === undefined) return undefined
+  const until = firstValidAt + NOMINATION_WAIT
+  const better = pairs.some((pair) => mayStillCome(pair) && byWorth(pair, best) < 0)
+  return better && now < until ? until : best
+}
+
+function mayStillCome(pair: Pair): boolean {
+  return pair.state === 'waiting' || (pair.state === 'in-progress' && pair.unanswered <= 2 && pair.likelihood < 3)
+}

@@ -1,0 +1,72 @@
+/** What `createTraversal` takes, checked at the call: a mistake is a `TypeError` that names the option. */
+import type { Socket } from 'node:dgram'
+import { assertHostPolicy, type HostPolicy } from './candidates/index.ts'
+import type { DatagramSocket, Network } from './net/index.ts'
+import { parseServerUri, type ServerUri } from './stun/index.ts'
+
+export interface TraversalOptions {
+  /**
+   * `stun:host:port` URIs (RFC 7064). None by default, and nobody is contacted that is not listed: then peers on the same network, or on
+   * public addresses, find each other, and no others.
+   */
+  readonly servers?: readonly string[]
+  /** Which addresses of this machine are offered. */
+  readonly hosts?: HostPolicy
+  /** The UDP port to use; any free one by default. */
+  readonly port?: number
+  /**
+   * A bound socket of the caller's own: a node:dgram socket, or anything with the `DatagramSocket` shape. Datagrams that are neither ours
+   * nor a session's go to the caller's own listeners as before; `close` leaves the socket open.
+   */
+  readonly socket?: Socket | DatagramSocket
+  /** Where all this happens: the operating system, by default, or a host of `sallyport/lab`. */
+  readonly network?: Network
+}
+
+const NAMES: ReadonlySet<string> = new Set<keyof TraversalOptions>(['servers', 'hosts', 'port', 'socket', 'network'])
+
+export interface CheckedOptions {
+  readonly servers: readonly { readonly text: string; readonly uri: ServerUri }[]
+  readonly hosts: HostPolicy | undefined
+  readonly port: number
+  readonly socket: Socket | DatagramSocket | undefined
+  readonly network: Network | undefined
+}
+
+/** @throws TypeError naming the option */
+export function checkOptions(options: TraversalOptions): CheckedOptions {
+  if (typeof options !== 'object' || options === null) throw new TypeError('createTraversal takes an object of options')
+  for (const name of Object.keys(options)) {
+    if (!NAMES.has(name)) throw new TypeError(`option ${name} is not known; there are ${[...NAMES].join(', ')}`)
+  }
+  const { servers = [], hosts, port = 0, socket, network } = options
+  if (!Array.isArray(servers)) throw new TypeError('option servers is not a list of URIs')
+  if (hosts !== undefined) assertHostPolicy(hosts)
+  if (!Number.isInteger(port) || port < 0 || port > 0xffff) throw new TypeError(`option port is not within 0 to 65535: ${String(port)}`)
+  if (socket !== undefined && !isDgram(socket) && !isDatagramSocket(socket)) throw new TypeError('option socket is neither a node:dgram socket nor a DatagramSocket')
+  if (socket !== undefined && port !== 0) throw new TypeError('option port makes no sense with option socket, which has one already')
+  if (network !== undefined && typeof (network as Partial<Network>).bind !== 'function') throw new TypeError('option network is not a Network')
+  return { servers: servers.map(checkServer), hosts, port, socket, network }
+}
+
+export function isDgram(socket: Socket | DatagramSocket): socket is Socket {
+  return typeof socket === 'object' && socket !== null && 'bind' in socket && 'address' in socket && 'emit' in socket
+}
+
+function isDatagramSocket(socket: unknown): boolean {
+  const shape = socket as Partial<DatagramSocket> | null
+  return typeof shape === 'object' && shape !== null && typeof shape.send === 'function' && typeof shape.handle === 'function' && shape.local !== undefined
+}
+
+function checkServer(text: unknown, index: number): { readonly text: string; readonly uri: ServerUri } {
+  const name = `option servers[${index}]`
+  if (typeof text !== 'string') throw new TypeError(`${name} is not a URI`)
+  let uri: ServerUri
+  try {
+    uri = parseServerUri(text)
+  } catch (cause) {
+    throw new TypeError(`${name}: ${(cause as Error).message}`, { cause })
+  }
+  if (uri.scheme !== 'stun') throw new TypeError(`${name}: ${uri.scheme}: servers cannot be used yet, only stun: (${text})`)
+  return { text, uri }
+}

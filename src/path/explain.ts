@@ -1,0 +1,84 @@
+/** Why the path is what it is: every pair that was tried and what became of it, for people and as JSON. */
+import type { CandidateType } from '../candidates/index.ts'
+import type { IceAgent, Pair, PairState } from '../ice/index.ts'
+import { describePath, type Path } from './path.ts'
+
+export interface PairReport {
+  /** Which attempt it belongs to: 1, then one more with every restart. */
+  readonly generation: number
+  readonly local: { readonly type: CandidateType; readonly address: string }
+  readonly remote: { readonly type: CandidateType; readonly address: string }
+  readonly state: PairState
+  /** May carry data. */
+  readonly valid: boolean
+  readonly nominated: boolean
+  readonly checksSent: number
+  readonly answers: number
+  /** Authenticated checks came from there. */
+  readonly heard: boolean
+  readonly rtt: number | undefined
+  /** What became of it, in words. */
+  readonly outcome: string
+}
+
+export interface LogEntry {
+  /** Milliseconds since the session was started. */
+  readonly at: number
+  readonly text: string
+}
+
+export interface Explanation {
+  readonly peer: string
+  readonly state: string
+  readonly role: 'controlling' | 'controlled'
+  readonly path: Path | undefined
+  readonly pairs: readonly PairReport[]
+  readonly localCandidates: readonly string[]
+  readonly remoteCandidates: readonly string[]
+  /** Candidates and signals that were not used, with the reason. */
+  readonly refused: readonly string[]
+  /** The last things that happened, oldest first. */
+  readonly log: readonly LogEntry[]
+  /** All of it for a person to read. */
+  toString(): string
+}
+
+export function reportPairs(agent: IceAgent, generation: number): PairReport[] {
+  return agent.pairs.map((pair) => ({
+    generation,
+    local: { type: (pair.mapped ?? pair.local).type, address: (pair.mapped ?? pair.local).address.key },
+    remote: { type: pair.remote.type, address: pair.to.key },
+    state: pair.state,
+    valid: pair.valid,
+    nominated: pair.nominated !== undefined,
+    checksSent: pair.sent,
+    answers: pair.received,
+    heard: pair.heard,
+    rtt: pair.rtt,
+    outcome: outcome(pair, agent.selected),
+  }))
+}
+
+function outcome(pair: Pair, selected: Pair | undefined): string {
+  if (pair === selected) return 'carries the data'
+  if (pair.valid) return 'works, kept as a spare'
+  if (pair.state === 'failed') return pair.reason ?? 'failed'
+  if (pair.state === 'frozen') return 'waits for a similar pair'
+  if (pair.sent === 0) return 'not checked yet'
+  return pair.heard ? `the peer gets through to us, ${pair.sent} checks of ours are unanswered` : `${pair.sent} checks unanswered so far`
+}
+
+export function explain(parts: Omit<Explanation, 'toString'>): Explanation {
+  return { ...parts, toString: () => describe(parts) }
+}
+
+function describe({ peer, state, role, path, pairs, refused, log }: Omit<Explanation, 'toString'>): string {
+  const lines = [`Session with ${peer}: ${state}, ${role}.`, path === undefined ? 'No path.' : `Path ${describePath(path)}.`, `${pairs.length} pairs:`]
+  for (const pair of pairs) {
+    const rtt = pair.rtt === undefined ? '' : ` (${pair.rtt.toFixed(1)} ms)`
+    lines.push(`  ${pair.local.type} ${pair.local.address} - ${pair.remote.type} ${pair.remote.address}: ${pair.outcome}${rtt}`)
+  }
+  if (refused.length > 0) lines.push('Not used:', ...refused.map((reason) => `  ${reason}`))
+  lines.push('What happened:', ...log.map(({ at, text }) => `  ${at.toFixed(0).padStart(6)} ms  ${text}`))
+  return lines.join('\n')
+}

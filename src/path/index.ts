@@ -1,0 +1,2 @@
+export { type Explanation, explain, type LogEntry, type PairReport, reportPairs } from './explain.ts'
+export { describePath, type Path, type PathEnd, pathOf } from './path.ts'

@@ -1,0 +1,545 @@
+/**
+ * A session with one peer: its state, its signals, its path, and the datagrams that go over it.
+ * Both ends do the same; who controls (RFC 8445 6.1.1) is worked out between them and is nobody's concern.
+ */
+import { EventEmitter } from 'node:events'
+import type { Base, LocalCandidate } from './candidates/index.ts'
+import { diagnose } from './diagnostics.ts'
+import { SallyportError } from './errors.ts'
+import { Generation, type GenerationOwner, type Ground } from './generation.ts'
+import { type AgentEvent, type Credentials, newTieBreaker, type Pair } from './ice/index.ts'
+import type { Timer } from './net/index.ts'
+import { describePath, type Explanation, explain, type LogEntry, type Path, pathOf, reportPairs } from './path/index.ts'
+import { candidateLines, type ReadSignal, readSignal, type Signal, SignalExchange, tieText } from './signal/index.ts'
+
+/** `idle`: not trying. `connecting`: no path yet, or not any more. `connected`: there is one. `closed`: for good, unless opened again. */
+export type SessionState = 'idle' | 'connecting' | 'connected' | 'closed'
+
+export interface SessionEvents {
+  /** For the peer, by any channel: JSON-safe. Comes again, changed or not, while the peer may not have heard it. */
+  signal: [signal: Signal]
+  /** The first path, and every other one after it. */
+  path: [path: Path]
+  /** One datagram from the peer. The memory is yours. */
+  message: [data: Uint8Array]
+  state: [state: SessionState]
+  /** `send` may be called again after it returned false. */
+  drain: []
+  /** The attempt ended without a path (`ERR_NO_PATH`), the peer closed (`ERR_PEER_CLOSED`), or a listener of yours threw. */
+  error: [error: Error]
+}
+
+export interface SessionStatus {
+  readonly state: SessionState
+  readonly path: Path | undefined
+  readonly sent: number
+  readonly received: number
+  /** Not sent: there was no path and the queue was full. */
+  readonly unsent: number
+  /** Signals that could not be read. */
+  readonly badSignals: number
+}
+
+/** What a session asks of its traversal beyond the common ground. */
+export interface SessionHost extends Ground {
+  /** Calls back when a socket that was full has room. */
+  whenDrained(base: Base, callback: () => void): void
+  forget(session: Session): void
+}
+
+/** Datagrams that wait for the first path, at most. */
+const MAX_QUEUED = 64
+/** Milliseconds until an unheard signal is given again, doubling; a channel of people and clipboards is left in peace after a while. */
+const SIGNAL_AGAIN = 1_000
+const SIGNAL_AGAIN_MOST = 30_000
+/** An answer that carries no news waits this long for company. */
+const SIGNAL_ANSWER = 50
+/** The last generation lives on this long after the new one has a path: the peer may still send there. */
+const OVERLAP = 5_000
+/** With other pairs still being tried, this long before everything starts anew. */
+const RESTART_DELAY = 2_000
+const MAX_LOG = 200
+
+export class Session extends EventEmitter<SessionEvents> implements GenerationOwner {
+  /** The name given to `connect`. */
+  readonly peer: string
+  readonly #host: SessionHost
+  readonly #log: LogEntry[] = []
+  readonly #refused: string[] = []
+  readonly #queue: Uint8Array[] = []
+  #exchange: SignalExchange
+  #tieBreaker: bigint
+  #state: SessionState = 'idle'
+  #current: Generation | undefined
+  #previous: Generation | undefined
+  #generations = 0
+  #active: Pair | undefined
+  #ready: Deferred<Path> = deferred()
+  #startedAt = 0
+  /** The content of the last signal; empty before the first. */
+  #said = ''
+  #unheard = false
+  #announcing = false
+  #answering: Timer | undefined
+  #repeat: Timer | undefined
+  #repeatAfter = SIGNAL_AGAIN
+  #overlap: Timer | undefined
+  #restart: Timer | undefined
+  #sent = 0
+  #received = 0
+  #unsent = 0
+  #badSignals = 0
+  #abort: { readonly signal: AbortSignal; readonly listener: () => void } | undefined
+
+  /** @internal Sessions come from `traversal.connect`. */
+  constructor(peer: string, host: SessionHost) {
+    super()
+    this.peer = peer
+    this.#host = host
+    this.#exchange = new SignalExchange(host.random)
+    this.#tieBreaker = newTieBreaker(host.random)
+    // A signal that nobody listened for yet would be lost until it is repeated.
+    ;(this as EventEmitter).on('newListener', (event) => {
+      if (event === 'signal' && this.#unheard) this.#announce()
+    })
+  }
+
+  get state(): SessionState {
+    return this.#state
+  }
+
+  /** The path that carries data now, if there is one. */
+  get path(): Path | undefined {
+    return this.#active === undefined ? undefined : pathOf(this.#active)
+  }
+
+  /**
+   * Resolves with the first path of the present attempt. Rejects with SallyportError `ERR_NO_PATH` when the attempt failed, `ERR_CLOSED` or
+   * `ERR_PEER_CLOSED` when the session was closed, or with the reason of the AbortSignal given to `connect`. Need not be awaited.
+   */
+  get ready(): Promise<Path> {
+    return this.#ready.promise
+  }
+
+  /** Reads memory only. */
+  get status(): SessionStatus {
+    const { state, path } = this
+    return { state, path, sent: this.#sent, received: this.#received, unsent: this.#unsent, badSignals: this.#badSignals }
+  }
+
+  /**
+   * Sends one datagram on the path of the moment. It may be lost, as datagrams are; do not write to the memory in the same turn of the
+   * event loop. Returns false when there is no path yet (the first 64 datagrams wait for it) or the socket's queue is full: stop then, and
+   * go on at `drain`.
+   * @throws SallyportError `ERR_CLOSED`
+   */
+  send(data: Uint8Array): boolean {
+    const active = this.#active
+    if (active === undefined) return this.#enqueue(data)
+    this.#sent++
+    if (active.base.send(data, active.to)) return true
+    this.#host.whenDrained(active.base, () => this.#emit('drain'))
+    return false
+  }
+
+  /**
+   * Takes a signal of the peer, in any order, any number of times. Returns false when it is none that can be used: then it is counted,
+   * and nothing else changed. Never throws for what a peer may send.
+   */
+  signal(signal: Signal): boolean {
+    const read = readSignal(signal)
+    if (typeof read === 'string') {
+      this.#badSignals++
+      this.#refuse(`signal: ${read}`)
+      return false
+    }
+    if (this.#state === 'closed') return false
+    this.#hear(read)
+    return true
+  }
+
+  /** What was tried, what became of it, and why the path is what it is. `String(explanation)` reads as text. */
+  explain(): Explanation {
+    const generations = [this.#previous, this.#current].filter((generation) => generation !== undefined)
+    return explain({
+      peer: this.peer,
+      state: this.#state,
+      role: this.#current?.agent.controlling === false ? 'controlled' : 'controlling',
+      path: this.path,
+      pairs: generations.flatMap(({ agent, number }) => reportPairs(agent, number)),
+      localCandidates: candidateLines(this.#host.localCandidates),
+      remoteCandidates: candidateLines(this.#current?.agent.remoteCandidates ?? []),
+      refused: [...this.#refused],
+      log: [...this.#log],
+    })
+  }
+
+  /** Starts over with new credentials (RFC 8445 9). The path stays in use until the new attempt has one. */
+  restart(): void {
+    if (this.#state === 'closed' || this.#state === 'idle') return
+    this.#begin('restart')
+  }
+
+  /** Tells the peer by a last signal, and frees everything. Idempotent. */
+  async close(): Promise<void> {
+    this.#end(new SallyportError('ERR_CLOSED', 'the session was closed; call connect to open it again'))
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+
+  // ── for the traversal ──
+
+  /** @internal Starts an attempt unless one is on; opens a closed or idle session again. */
+  open(signal: AbortSignal | undefined): void {
+    signal?.throwIfAborted()
+    if (signal !== undefined) this.#abortWith(signal)
+    if (this.#state === 'connecting' || this.#state === 'connected') return
+    if (this.#state === 'closed') {
+      this.#exchange = new SignalExchange(this.#host.random)
+      this.#said = ''
+    }
+    this.#startedAt = this.#host.timers.now()
+    this.#ready = deferred()
+    this.#setState('connecting')
+    this.#begin('start')
+  }
+
+  /** @internal */
+  addLocal(candidate: LocalCandidate): void {
+    this.#current?.addLocal(candidate)
+    this.#previous?.addLocal(candidate)
+  }
+
+  /** @internal */
+  removeBase(base: Base, reason: string): void {
+    this.#current?.removeBase(base, reason)
+    this.#previous?.removeBase(base, reason)
+  }
+
+  /** @internal A request on this session's behalf could not be sent. */
+  sendFailed(base: Base, to: Pair['to'], failure: string): void {
+    for (const generation of [this.#current, this.#previous]) generation?.tell((agent, now) => agent.sendFailed(base, to, failure, now))
+  }
+
+  /** @internal The shared candidates changed: say so if it is news. */
+  candidatesChanged(): void {
+    if (this.#current !== undefined) this.#announce()
+  }
+
+  /** @internal For the traversal's own end. */
+  abandon(error: Error): void {
+    this.#end(error)
+  }
+
+  // ── from the generations ──
+
+  /** @internal */
+  receive(data: Uint8Array): void {
+    this.#received++
+    this.#emit('message', data)
+  }
+
+  /** @internal */
+  agentEvent(generation: Generation, event: AgentEvent): void {
+    switch (event.kind) {
+      case 'role':
+        this.#note(`now ${event.controlling ? 'controlling' : 'controlled'}`)
+        return
+      case 'valid':
+        this.#note(`valid: ${describePath(pathOf(event.pair))}`)
+        return
+      case 'lost':
+        this.#note(`lost: ${event.pair.remote.type} ${event.pair.to}, ${event.reason}`)
+        return
+      case 'selected':
+        this.#choose()
+        return
+      case 'failed':
+        if (generation === this.#current) this.#fail(event.reason)
+        return
+      case 'heard':
+        this.#note(`the peer gets through from ${event.pair.to}`)
+    }
+  }
+
+  #begin(why: string, local?: Credentials): Generation {
+    this.#restart?.cancel()
+    this.#restart = undefined
+    // The one that carries data stays; of two without a path the older one goes.
+    if (this.#previous === undefined || this.#current?.agent.selected !== undefined) {
+      this.#previous?.close()
+      this.#previous = this.#current
+    } else this.#current?.close()
+    this.#generations++
+    const current = new Generation(this.#generations, this.#host, this, this.#tieBreaker, local)
+    this.#current = current
+    this.#note(`generation ${this.#generations}: ${why}`)
+    current.open()
+    this.#repeatAfter = SIGNAL_AGAIN
+    this.#announce()
+    return current
+  }
+
+  // ── signals ──
+
+  #hear(read: ReadSignal): void {
+    const { signal } = read
+    const reception = this.#exchange.receive(signal)
+    diagnose('signal', () => ({ event: 'received', peer: this.peer, seq: signal.seq, ...reception }))
+    for (const reason of read.refused) this.#refuse(reason)
+    if (reception.news) {
+      if (signal.bye === true) {
+        if (!reception.incarnation) this.#peerLeft()
+      } else this.#follow(read, reception.incarnation)
+    }
+    if (reception.answer) this.#answer()
+  }
+
+  #follow({ signal, candidates, tieBreaker }: ReadSignal, incarnation: boolean): void {
+    // The user asked for this peer once; after a failure its signal is reason enough to try again.
+    if (this.#state === 'idle') {
+      if (this.#generations === 0) return
+      this.open(undefined)
+    }
+    const generation = this.#generationFor(signal, incarnation)
+    if (generation === undefined) return
+    if (generation.agent.remote === undefined) {
+      const remote = { ufrag: signal.ufrag, pwd: signal.pwd, renomination: signal.id !== undefined }
+      let controlling = signal.controlling === undefined ? undefined : !signal.controlling
+      // Both ends compare the same two numbers, so the role is settled without a conflict.
+      if (tieBreaker !== undefined && tieBreaker !== this.#tieBreaker) controlling = this.#tieBreaker > tieBreaker
+      generation.tell((agent, now) => agent.setRemote(remote, controlling, now))
+      if (signal.id !== undefined) this.#announce()
+    }
+    for (const reason of generation.tell((agent, now) => agent.addRemotes(candidates, now))) this.#refuse(reason)
+  }
+
+  /**
+   * The generation of ours that the peer's credentials belong to, started if need be. `for` names ours as the peer knew it, and so
+   * tells a restart of the peer (none yet) from an answer to ours, and both from what was overtaken on the way.
+   */
+  #generationFor(signal: Signal, incarnation: boolean): Generation | undefined {
+    const current = this.#current as Generation
+    const bound = current.agent.remote
+    if (bound?.ufrag === signal.ufrag) return current
+    if (signal.for === undefined) return bound === undefined ? current : this.#begin('the peer restarted')
+    if (signal.for === current.agent.local.ufrag) {
+      // Bound to something older of the peer's, while the peer has bound to this one of ours: meet it there.
+      return bound === undefined ? current : this.#begin('the peer started anew', current.agent.local)
+    }
+    // About a generation of ours that is over. The peer follows the present one when it hears of it; a new incarnation of the peer
+    // would wait for that forever if the present one is bound to the last incarnation.
+    if (incarnation && bound !== undefined) this.#begin('the peer started anew')
+    return undefined
+  }
+
+  /** One signal for all that changes in this turn, after the caller had the chance to listen. */
+  #announce(): void {
+    if (this.#announcing) return
+    this.#announcing = true
+    queueMicrotask(() => {
+      if (this.#announcing) this.#say()
+    })
+  }
+
+  #answer(): void {
+    this.#answering ??= this.#host.timers.after(SIGNAL_ANSWER, () => this.#say())
+  }
+
+  #say(): void {
+    this.#announcing = false
+    this.#answering?.cancel()
+    this.#answering = undefined
+    const current = this.#current
+    if (current === undefined) return
+    const content = this.#describeLocal(current)
+    const text = JSON.stringify(content)
+    const signal = this.#exchange.compose(content, text !== this.#said)
+    this.#said = text
+    diagnose('signal', () => ({ event: 'sent', peer: this.peer, seq: signal.seq, candidates: signal.candidates.length }))
+    this.#unheard = this.listenerCount('signal') === 0
+    this.#emit('signal', signal)
+    this.#repeatLater()
+  }
+
+  #describeLocal({ agent }: Generation): Parameters<SignalExchange['compose']>[0] {
+    const remote = agent.remote
+    return {
+      ufrag: agent.local.ufrag,
+      pwd: agent.local.pwd,
+      ...(remote === undefined ? {} : { for: remote.ufrag }),
+      tie: tieText(this.#tieBreaker),
+      candidates: candidateLines(this.#host.localCandidates),
+      ...(this.#host.gathered ? { end: true } : {}),
+    }
+  }
+
+  #repeatLater(): void {
+    this.#repeat?.cancel()
+    this.#repeat = this.#host.timers.after(this.#repeatAfter, () => {
+      if (this.#exchange.heard || this.#current === undefined || this.#current.agent.selected !== undefined) return
+      this.#repeatAfter = Math.min(this.#repeatAfter * 2, SIGNAL_AGAIN_MOST)
+      this.#announce()
+    })
+  }
+
+  #peerLeft(): void {
+    this.#note('the peer closed the session')
+    this.#stop(new SallyportError('ERR_PEER_CLOSED', 'the peer closed the session; it opens again when the peer connects again'))
+  }
+
+  // ── path ──
+
+  #choose(): void {
+    const next = this.#current?.agent.selected ?? this.#previous?.agent.selected
+    if (next === this.#active) return
+    this.#active = next
+    if (next === undefined) {
+      this.#lost()
+      return
+    }
+    const path = pathOf(next)
+    this.#note(`path ${describePath(path)}`)
+    diagnose('path', () => ({ event: 'path', peer: this.peer, ...path }))
+    this.#restart?.cancel()
+    this.#restart = undefined
+    this.#setState('connected')
+    this.#ready.resolve(path)
+    this.#emit('path', path)
+    this.#flush()
+    if (this.#previous !== undefined && this.#current?.agent.selected !== undefined) this.#retirePrevious()
+  }
+
+  #retirePrevious(): void {
+    this.#overlap?.cancel()
+    this.#overlap = this.#host.timers.after(OVERLAP, () => {
+      this.#previous?.close()
+      this.#previous = undefined
+    })
+  }
+
+  #lost(): void {
+    this.#note('no path any more')
+    diagnose('path', () => ({ event: 'lost', peer: this.peer }))
+    this.#ready = deferred()
+    this.#setState('connecting')
+    const others = this.#current?.agent.pairs.some(({ state }) => state !== 'failed') === true
+    this.#restart = this.#host.timers.after(others ? RESTART_DELAY : 0, () => this.#begin('restart'))
+  }
+
+  #fail(reason: string): void {
+    if (this.#active !== undefined) return
+    this.#stop(new SallyportError('ERR_NO_PATH', `no path to ${this.peer}: ${reason}`, { report: this.explain() }))
+  }
+
+  /** Ends the attempt but not the session: it starts again with `connect`, or when the peer is heard of again. */
+  #stop(error: Error): void {
+    this.#note(error.message)
+    this.#notReady(error)
+    this.#release()
+    this.#setState('idle')
+    if (this.listenerCount('error') > 0) this.#emit('error', error)
+  }
+
+  #end(error: Error): void {
+    if (this.#state === 'closed') return
+    const current = this.#current
+    if (current !== undefined && this.#said !== '') {
+      this.#emit('signal', this.#exchange.compose({ ...this.#describeLocal(current), candidates: [], bye: true }, true))
+    }
+    this.#notReady(error)
+    this.#release()
+    this.#setState('closed')
+    this.#host.forget(this)
+  }
+
+  /** Whoever waits now, or asks later, learns why there is no path. */
+  #notReady(error: Error): void {
+    if (this.#active !== undefined) this.#ready = deferred()
+    this.#ready.reject(error)
+  }
+
+  #release(): void {
+    for (const timer of [this.#answering, this.#repeat, this.#overlap, this.#restart]) timer?.cancel()
+    this.#answering = this.#repeat = this.#overlap = this.#restart = undefined
+    this.#announcing = false
+    this.#current?.close()
+    this.#previous?.close()
+    this.#current = this.#previous = this.#active = undefined
+    this.#unsent += this.#queue.length
+    this.#queue.length = 0
+    this.#abort?.signal.removeEventListener('abort', this.#abort.listener)
+    this.#abort = undefined
+  }
+
+  #abortWith(signal: AbortSignal): void {
+    this.#abort?.signal.removeEventListener('abort', this.#abort.listener)
+    const listener = (): void => {
+      if (this.#state === 'connecting') this.#end(signal.reason as Error)
+    }
+    signal.addEventListener('abort', listener, { once: true })
+    this.#abort = { signal, listener }
+  }
+
+  #enqueue(data: Uint8Array): false {
+    if (this.#state === 'closed') throw new SallyportError('ERR_CLOSED', 'the session is closed; call connect to open it again')
+    if (this.#queue.length < MAX_QUEUED) this.#queue.push(data.slice())
+    else this.#unsent++
+    return false
+  }
+
+  #flush(): void {
+    if (this.#queue.length === 0) return
+    for (const data of this.#queue.splice(0)) if (this.#active !== undefined) this.send(data)
+    this.#emit('drain')
+  }
+
+  #setState(state: SessionState): void {
+    if (state === this.#state) return
+    this.#state = state
+    this.#emit('state', state)
+  }
+
+  /** A listener that throws must not leave the agent halfway (its error is the caller's to see, not ours to swallow). */
+  #emit<K extends keyof SessionEvents>(event: K, ...values: SessionEvents[K]): void {
+    try {
+      ;(this.emit as (event: K, ...values: SessionEvents[K]) => boolean)(event, ...values)
+    } catch (error) {
+      if (event !== 'error' && this.listenerCount('error') > 0) this.#emit('error', error as Error)
+      else
+        queueMicrotask(() => {
+          throw error
+        })
+    }
+  }
+
+  #note(text: string): void {
+    this.#log.push({ at: this.#host.timers.now() - this.#startedAt, text })
+    if (this.#log.length > MAX_LOG) this.#log.shift()
+    diagnose('ice', () => ({ event: 'note', peer: this.peer, text }))
+  }
+
+  #refuse(reason: string): void {
+    this.#refused.push(reason)
+    if (this.#refused.length > MAX_LOG) this.#refused.shift()
+    diagnose('drop', () => ({ event: 'refused', peer: this.peer, reason }))
+  }
+}
+
+interface Deferred<T> {
+  readonly promise: Promise<T>
+  resolve(value: T): void
+  reject(reason: Error): void
+}
+
+function deferred<T>(): Deferred<T> {
+  let settle: Pick<Deferred<T>, 'resolve' | 'reject'> | undefined
+  const promise = new Promise<T>((resolve, reject) => {
+    settle = { resolve, reject }
+  })
+  // Nobody has to wait for it; a failure is also told by `state` and `error`.
+  promise.catch(() => {})
+  return { promise, ...(settle as Pick<Deferred<T>, 'resolve' | 'reject'>) }
+}

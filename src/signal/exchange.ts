@@ -1,0 +1,78 @@
+/**
+ * Keeps signals straight on a channel that may lose, repeat, reorder or delay them by any time: which one is news, which incarnation of
+ * the peer is speaking, and whether the peer has heard our last word.
+ */
+import type { Random } from '../net/index.ts'
+import { SIGNAL_VERSION, type Signal } from './signal.ts'
+
+/** What the sender fills in itself. */
+export type SignalContent = Omit<Signal, 'v' | 'id' | 'to' | 'seq' | 'ack' | 'ask'>
+
+export interface Reception {
+  /** It says something that no earlier signal said. */
+  readonly news: boolean
+  /** The first one of another incarnation: the peer started anew, and what the last one said is over. */
+  readonly incarnation: boolean
+  /** The sender wants to know that it arrived. */
+  readonly answer: boolean
+}
+
+/** Incarnations of the peer that are remembered, so that a late signal of one does not revive it. */
+const MAX_RETIRED = 16
+
+export class SignalExchange {
+  readonly id: string
+  #seq = 0
+  #acknowledged = 0
+  #peer: string | undefined
+  #peerSeq = 0
+  readonly #retired = new Map<string, number>()
+
+  constructor(random: Random) {
+    this.id = [...random.bytes(8)].map((byte) => byte.toString(16).padStart(2, '0')).join('')
+  }
+
+  /** The peer has seen our last change, as far as we know. */
+  get heard(): boolean {
+    return this.#acknowledged >= this.#seq
+  }
+
+  /** @param change whether `content` says more than the last signal did */
+  compose(content: SignalContent, change: boolean): Signal {
+    if (change) this.#seq++
+    const known = this.#peer === undefined ? {} : { to: this.#peer, ack: this.#peerSeq }
+    const signal: Signal = { v: SIGNAL_VERSION, id: this.id, seq: this.#seq, ...known, ...content }
+    return this.heard ? signal : { ...signal, ask: true }
+  }
+
+  receive(signal: Signal): Reception {
+    if (signal.id === undefined) return { news: true, incarnation: false, answer: false }
+    const { id, seq = 0 } = signal
+    // No more than was ever said, and to this incarnation: the number comes from outside.
+    const ack = signal.to === this.id ? Math.min(signal.ack ?? 0, this.#seq) : 0
+    const answer = signal.ask === true
+    if (id !== this.#peer) {
+      // A late word of an earlier incarnation says nothing; a new word of it means that it is alive after all.
+      if (seq <= (this.#retired.get(id) ?? -1)) return { news: false, incarnation: false, answer: false }
+      const incarnation = this.#peer !== undefined
+      if (this.#peer !== undefined) this.#retire(this.#peer, this.#peerSeq)
+      this.#retired.delete(id)
+      this.#peer = id
+      this.#peerSeq = seq
+      this.#acknowledged = ack
+      return { news: true, incarnation, answer }
+    }
+    this.#acknowledged = Math.max(this.#acknowledged, ack)
+    const news = seq > this.#peerSeq
+    if (news) this.#peerSeq = seq
+    return { news, incarnation: false, answer }
+  }
+
+  #retire(id: string, seq: number): void {
+    this.#retired.set(id, seq)
+    for (const oldest of this.#retired.keys()) {
+      if (this.#retired.size <= MAX_RETIRED) break
+      this.#retired.delete(oldest)
+    }
+  }
+}

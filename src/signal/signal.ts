@@ -1,0 +1,96 @@
+/**
+ * What one peer tells the other, as plain JSON. Every signal says everything anew, so each one that arrives makes up for all that were
+ * lost before it. The order of things and what is still unheard is `exchange.ts`'s.
+ */
+import { type Candidate, formatCandidate, parseCandidate } from '../candidates/index.ts'
+import { areCredentials } from '../ice/index.ts'
+
+/** The version of the format; a higher one is refused. */
+export const SIGNAL_VERSION = 1
+
+/** JSON-safe; treat it as opaque, whatever the channel. It holds a password: whoever reads the channel can join the session. */
+export interface Signal {
+  readonly v: typeof SIGNAL_VERSION
+  /** The sender's incarnation, drawn at random. Absent: another ICE agent, whose description somebody put into this form. */
+  readonly id?: string
+  /** Our incarnation, as far as the sender knows one: what `ack` is about. */
+  readonly to?: string
+  /** Counts the sender's changes, from 1. */
+  readonly seq?: number
+  /** The highest `seq` that the sender has seen of ours. */
+  readonly ack?: number
+  /** The sender does not know yet whether we have seen this. */
+  readonly ask?: true
+  readonly ufrag: string
+  readonly pwd: string
+  /** Our user fragment that these credentials go with; absent while the sender knows none. */
+  readonly for?: string
+  /** 64-bit tie-breaker, 16 hex digits: the larger controls. */
+  readonly tie?: string
+  /** From another ICE agent: the role it takes. Without it we control and leave the rest to role conflicts (RFC 8445 7.3.1.1). */
+  readonly controlling?: boolean
+  /** `candidate:` lines (RFC 8839 5.1). */
+  readonly candidates: readonly string[]
+  /** No more candidates are expected (RFC 8838 14). */
+  readonly end?: boolean
+  /** The sender closed the session. */
+  readonly bye?: true
+}
+
+/** A signal that can be trusted to have the form it should; who sent it is another question. */
+export interface ReadSignal {
+  readonly signal: Signal
+  readonly tieBreaker: bigint | undefined
+  readonly candidates: readonly Candidate[]
+  /** Candidate lines that are not used, each with the reason. */
+  readonly refused: readonly string[]
+}
+
+const MAX_CANDIDATES = 128
+
+/** Returns why it is no signal, as a string, for whatever may come over a channel. Never throws. */
+export function readSignal(value: unknown): ReadSignal | string {
+  if (typeof value !== 'object' || value === null) return 'it is not an object'
+  const signal = value as Partial<Record<keyof Signal, unknown>>
+  if (signal.v !== SIGNAL_VERSION) return `version ${String(signal.v)} is not spoken here, only ${SIGNAL_VERSION}`
+  if (!areCredentials({ ufrag: signal.ufrag, pwd: signal.pwd })) return 'ufrag or pwd is missing or malformed'
+  if (!Array.isArray(signal.candidates) || signal.candidates.length > MAX_CANDIDATES) return `candidates is not a list of at most ${MAX_CANDIDATES}`
+  if (![signal.for, signal.id, signal.to].every((text) => isOptional(text, isText))) return 'id, to or for is malformed'
+  if (!isOptional(signal.seq, isCount) || !isOptional(signal.ack, isCount)) return 'seq or ack is not a count'
+  if (signal.id !== undefined && signal.seq === undefined) return 'seq is missing'
+  if (!isOptional(signal.tie, (tie) => typeof tie === 'string' && /^[0-9a-f]{16}$/.test(tie))) return 'tie is not 16 hex digits'
+  for (const flag of ['end', 'bye', 'ask', 'controlling'] as const) {
+    if (!isOptional(signal[flag], (on) => typeof on === 'boolean')) return `${flag} is not true or false`
+  }
+  const candidates: Candidate[] = []
+  const refused: string[] = []
+  for (const line of signal.candidates) {
+    try {
+      candidates.push(parseCandidate(line))
+    } catch (error) {
+      refused.push((error as Error).message)
+    }
+  }
+  const tieBreaker = signal.tie === undefined ? undefined : BigInt(`0x${signal.tie as string}`)
+  return { signal: signal as Signal, tieBreaker, candidates, refused }
+}
+
+export function candidateLines(candidates: readonly Candidate[]): string[] {
+  return candidates.map(formatCandidate)
+}
+
+export function tieText(tieBreaker: bigint): string {
+  return tieBreaker.toString(16).padStart(16, '0')
+}
+
+function isOptional(value: unknown, test: (value: unknown) => boolean): boolean {
+  return value === undefined || test(value)
+}
+
+function isText(value: unknown): boolean {
+  return typeof value === 'string' && value.length > 0 && value.length <= 256
+}
+
+function isCount(value: unknown): boolean {
+  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0
+}

@@ -1,0 +1,48 @@
+import { describe, expect, it } from 'vitest'
+import { createLab, join, makePeer, say, serveStun } from './meeting.ts'
+
+describe('two traversals behind NATs', () => {
+  it('meet on a direct path and carry data both ways', async () => {
+    const lab = createLab()
+    await serveStun(lab)
+    const a = await makePeer(lab.host('a', { behind: lab.router('ra', { nat: 'portRestricted' }) }), 'b')
+    const b = await makePeer(lab.host('b', { behind: lab.router('rb', { nat: 'portRestricted' }) }), 'a')
+    join(lab, a, b)
+    const [path] = await lab.until(Promise.all([a.session.ready, b.session.ready]))
+    expect(path).toMatchObject({ kind: 'direct', local: { type: 'srflx' }, remote: { type: 'srflx' } })
+    say(a, 'from a')
+    say(b, 'from b')
+    await lab.run(100)
+    expect(a.inbox).toEqual(['from b'])
+    expect(b.inbox).toEqual(['from a'])
+    expect([a.session.explain().role, b.session.explain().role].sort()).toEqual(['controlled', 'controlling'])
+    await a.traversal.close()
+    await b.traversal.close()
+  })
+
+  it('queue what is sent before there is a path, and deliver it in order when there is one', async () => {
+    const lab = createLab()
+    await serveStun(lab)
+    const a = await makePeer(lab.host('a'), 'b')
+    const b = await makePeer(lab.host('b'), 'a')
+    expect(say(a, 'one')).toBe(false)
+    expect(say(a, 'two')).toBe(false)
+    join(lab, a, b)
+    await lab.until(a.session.ready)
+    await lab.run(100)
+    expect(b.inbox).toEqual(['one', 'two'])
+  })
+
+  it('the side that is closed tells the other, which goes idle', async () => {
+    const lab = createLab()
+    const a = await makePeer(lab.host('a'), 'b', { servers: [] })
+    const b = await makePeer(lab.host('b'), 'a', { servers: [] })
+    join(lab, a, b)
+    await lab.until(Promise.all([a.session.ready, b.session.ready]))
+    await a.session.close()
+    await lab.run(200)
+    expect(a.session.state).toBe('closed')
+    expect(b.session.state).toBe('idle')
+    await expect(b.session.ready).rejects.toMatchObject({ code: 'ERR_PEER_CLOSED' })
+  })
+})
