@@ -5,7 +5,7 @@
 import type { Clock, Timer } from '../net/index.ts'
 
 /** Wall time at virtual time zero: 2026-01-01T00:00:00Z. */
-const EPOCH = 1_767_225_600_000
+export const EPOCH: number = 1_767_225_600_000
 
 /** Something that happens at a time. In the heap at most once. */
 export abstract class Event {

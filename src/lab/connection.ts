@@ -7,7 +7,7 @@ const SEGMENT = 1400
 const WINDOW = 64
 /** Bytes queued from which `write` returns false. */
 const HIGH_WATER = 65_536
-/** Milliseconds to the first retransmission of a SYN (RFC 6298 2.1) and of anything else (Linux's shortest), doubled each time. */
+/** Milliseconds to the first retransmission of a SYN (RFC 6298 2.1), and the least for anything else (Linux's); doubled each time. */
 const SYN_TIMEOUT = 1000
 const DATA_TIMEOUT = 200
 /** After so many in vain the other side is taken for dead: 15 s for a SYN, about 25 s for data. */
@@ -39,12 +39,17 @@ export class Connection implements Stream {
   #full = false
   #timer: Timer | undefined
   #tries = 0
+  #timeout = SYN_TIMEOUT
+  #startedAt = 0
   /** Next byte expected; undefined until the other side has spoken. */
   #expected: number | undefined
   readonly #ahead = new Map<number, Packet>()
   #established: ((cause?: Error) => void) | undefined
   #open = false
+  /** Our end is queued or sent; acknowledged; the other side's end has come. */
   #ending = false
+  #endAcknowledged = false
+  #endReceived = false
   #over = false
   /** What came before there was a handler. */
   #early: Uint8Array[] = []
@@ -60,6 +65,7 @@ export class Connection implements Stream {
   /** Starts from this side; `established` is called once. */
   connect(established: (cause?: Error) => void): void {
     this.#established = established
+    this.#startedAt = this.#host.clock.now()
     this.#enqueue('syn', new Uint8Array(0))
   }
 
@@ -69,6 +75,7 @@ export class Connection implements Stream {
     this.#established = (cause) => {
       if (cause === undefined) accepted(this)
     }
+    this.#startedAt = this.#host.clock.now()
     this.#enqueue('syn', new Uint8Array(0))
   }
 
@@ -108,8 +115,9 @@ export class Connection implements Stream {
       return this.#finish(this.#ending && this.#open ? undefined : failure(this.#open ? 'ECONNRESET' : 'ECONNREFUSED'))
     }
     if (tcp.syn === true) {
-      if (this.#expected === undefined) this.#expected = tcp.sequence + 1
-      // Ours again, when our answer to it was lost.
+      const first = this.#queue[0]
+      if (this.#expected !== undefined && first?.kind === 'syn') return this.#put(first) // our answer to it was lost
+      this.#expected = this.#expected ?? tcp.sequence + 1
       this.#acknowledge()
     }
     if (tcp.acknowledged !== undefined) this.#acknowledged(tcp.acknowledged)
@@ -134,9 +142,10 @@ export class Connection implements Stream {
     }
     this.#acknowledge()
     if (!ended) return
-    // The other side has ended: what is queued here still goes out, and both are closed.
+    // The other side has ended: what is queued here still goes out, then this side ends too.
+    this.#endReceived = true
     this.end()
-    this.#report(undefined)
+    if (this.#endAcknowledged) this.#finish(undefined)
   }
 
   #acknowledged(number: number): void {
@@ -147,11 +156,12 @@ export class Connection implements Stream {
       this.#queuedBytes -= first.data.length
       progress = true
       if (first.kind === 'syn') this.#stand()
-      if (first.kind === 'fin') return this.#finish(undefined)
+      if (first.kind === 'fin') this.#endAcknowledged = true
     }
     if (!progress || this.#over) return
     this.#tries = 0
     this.#disarm()
+    if (this.#endAcknowledged && this.#endReceived) return this.#finish(undefined)
     this.#fill()
     if (this.#full && this.#queuedBytes < HIGH_WATER / 2) {
       this.#full = false
@@ -161,6 +171,7 @@ export class Connection implements Stream {
 
   #stand(): void {
     this.#open = true
+    this.#timeout = Math.max(DATA_TIMEOUT, 2 * (this.#host.clock.now() - this.#startedAt))
     const established = this.#established
     this.#established = undefined
     established?.()
@@ -186,9 +197,8 @@ export class Connection implements Stream {
   }
 
   #arm(): void {
-    const base = this.#open ? DATA_TIMEOUT : SYN_TIMEOUT
     const { clock } = this.#host
-    this.#timer = clock.wake(clock.now() + base * 2 ** this.#tries, () => this.#expire())
+    this.#timer = clock.wake(clock.now() + this.#timeout * 2 ** this.#tries, () => this.#expire())
   }
 
   #disarm(): void {

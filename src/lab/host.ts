@@ -316,7 +316,7 @@ export class LabHost implements Network, Device, Sleeper, SocketOwner {
       nic.addresses.push({ address, prefixLength, temporary, deprecated })
     }
     if (families.includes(6) && !segment.public && given.every(({ ip }) => Address.of(ip, 0).scope !== 'link-local')) {
-      const address = segment.allocateLinkLocal(name)
+      const address = this.#world.linkLocalAddress(name)
       segment.claim(address, nic)
       nic.addresses.push({ address, prefixLength: 64, temporary: false, deprecated: false })
     }

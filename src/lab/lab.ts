@@ -48,6 +48,7 @@ export class Lab {
   readonly #held = new Set<Promise<unknown>>()
   #routers = 0
   #channels = 0
+  #linkLocal = 0
 
   /** @internal use `createLab` */
   constructor(options: LabOptions) {
@@ -65,6 +66,7 @@ export class Lab {
       dns: this.dns,
       randomFor: (name) => new SeededRandom(this.#options.seed ?? 1, name),
       publicAddress: (family) => this.#publicAddress(family),
+      linkLocalAddress: (zone) => Address.of(`fe80::${(++this.#linkLocal).toString(16)}%${zone}`, 0),
       judge: (host, packet) => this.#judge(host, packet),
     }
     this.internet = new Segment(this.#world, 'internet', families, new Map(), Math.max(1, hops))

@@ -24,7 +24,7 @@ export class Routing {
   readonly #cache = new Map<Address, Map<string, Route>>()
 
   constructor() {
-    for (const address of this.loopback) this.#own.set(address.ip, undefined)
+    this.#index()
   }
 
   get nics(): readonly Nic[] {
@@ -33,14 +33,12 @@ export class Routing {
 
   add(nic: Nic, index: number): void {
     this.#nics.splice(index, 0, nic)
-    for (const { address } of nic.addresses) this.#own.set(address.ip, nic)
-    this.#cache.clear()
+    this.#index()
   }
 
   remove(nic: Nic): void {
     this.#nics.splice(this.#nics.indexOf(nic), 1)
-    for (const { address } of nic.addresses) this.#own.delete(address.ip)
-    this.#cache.clear()
+    this.#index()
   }
 
   has(ip: string): boolean {
@@ -76,6 +74,16 @@ export class Routing {
   source(to: Address): Address | SendFailure {
     const found = this.#find(Address.any(to.family), to)
     return typeof found === 'string' ? found : found.ip
+  }
+
+  /** Two networks may give a host the same private address: the preferred interface's counts. */
+  #index(): void {
+    this.#own.clear()
+    this.#cache.clear()
+    for (const address of this.loopback) this.#own.set(address.ip, undefined)
+    for (const nic of this.#nics) {
+      for (const { address } of nic.addresses) if (!this.#own.has(address.ip)) this.#own.set(address.ip, nic)
+    }
   }
 
   #find(local: Address, to: Address): Cached | SendFailure {

@@ -123,7 +123,6 @@ export class Segment {
   readonly #next = new Map<Family, number>()
   readonly #ranges: ReadonlyMap<Family, Prefix>
   #gateway: Gateway | undefined
-  #linkLocal = 0
 
   /** @internal use `lab.segment` */
   constructor(world: World, name: string, families: readonly Family[], ranges: ReadonlyMap<Family, Prefix>, hops: number) {
@@ -173,16 +172,11 @@ export class Segment {
     }
   }
 
-  /** @internal A link-local address, RFC 4291 2.5.6; the zone is the interface's name. */
-  allocateLinkLocal(zone: string): Address {
-    return Address.of(`fe80::${(++this.#linkLocal).toString(16)}%${zone}`, 0)
-  }
-
   /** @internal */
   claim(address: Address, nic: Nic): void {
     if (this.#owners.has(address.ip)) throw new RangeError(`${this.name}: ${address.ip} is taken`)
-    this.#owners.set(address.ip, nic)
     if (address.scope !== 'link-local') this.#gateway?.announce(address)
+    this.#owners.set(address.ip, nic)
   }
 
   /** @internal */

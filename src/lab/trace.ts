@@ -1,6 +1,6 @@
 /** What happened: counters of every host and router, always; every packet's way, while recording. */
 import type { Address } from '../net/index.ts'
-import type { Scheduler } from './clock.ts'
+import { EPOCH, type Scheduler } from './clock.ts'
 import type { DropReason, Packet, Protocol, TcpHeader } from './packet.ts'
 import { encodePcapng } from './pcapng.ts'
 
@@ -40,7 +40,7 @@ interface Counted {
   readonly counters: Counters
 }
 
-export function newCounters(): Counters {
+function newCounters(): Counters {
   return { sent: 0, received: 0, forwarded: 0, dropped: 0, drops: {} }
 }
 
@@ -77,7 +77,7 @@ export class Trace {
     return this.#records
   }
 
-  /** Counters of one host or router by its name. @throws RangeError when there is none of this name */
+  /** Counters of one host or router by its name, live. @throws RangeError when there is none of this name */
   counters(name: string): Readonly<Counters> {
     const counters = this.#counters.get(name)
     if (counters === undefined) throw new RangeError(`no host or router is called ${name}`)
@@ -99,8 +99,8 @@ export class Trace {
   }
 
   /** The recording as a pcapng file, for Wireshark: one interface per host and router, the reason of a drop as a comment. */
-  pcapng(epoch: number = 1_767_225_600_000): Uint8Array {
-    return encodePcapng(this.#records, epoch)
+  pcapng(): Uint8Array {
+    return encodePcapng(this.#records, EPOCH)
   }
 
   /** @internal */

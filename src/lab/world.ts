@@ -8,10 +8,10 @@ import type { Nic } from './segment.ts'
 import type { Counters, Trace } from './trace.ts'
 
 /** Milliseconds one way on a LAN. Binary fractions, so that sums of delays are exact. */
-export const LAN_DELAY = 0.125
+export const LAN_DELAY: number = 0.125
 
 /** Milliseconds within one host. */
-export const LOOPBACK_DELAY = 1 / 128
+export const LOOPBACK_DELAY: number = 1 / 128
 
 /** A host or a router. */
 export interface Device {
@@ -37,6 +37,8 @@ export interface World {
   randomFor(name: string): SeededRandom
   /** The next unused address of the public internet. */
   publicAddress(family: Family): Address
+  /** A link-local address of its own for every interface, RFC 4291 2.5.6; the zone is the interface's name. */
+  linkLocalAddress(zone: string): Address
   /** What the fault filters say. */
   judge(host: string, packet: Packet): Verdict
 }
