@@ -1,6 +1,18 @@
+export { BindingResponder, type Reply, type StunServerCounters } from './binding-responder.ts'
 export { IntegrityKey, type PasswordAlgorithm } from './integrity-key.ts'
+export { type Attempt, LongTermCredential, type Reaction } from './long-term-client.ts'
+export { LongTermVerifier, type LongTermVerifierOptions, type Verdict } from './long-term-server.ts'
 export { type Check, looksLikeStun, Message, type MessageClass } from './message.ts'
 export { Attribute, Method, StunError } from './registry.ts'
+export {
+  decodePasswordAlgorithms,
+  encodePasswordAlgorithms,
+  nonceCookie,
+  nonceFeatures,
+  type SecurityFeatures,
+  userhash,
+} from './security-features.ts'
+export { createStunServer, type StunServer, type StunServerOptions } from './server.ts'
 export { transactionKey } from './transaction-id.ts'
 export {
   type Outcome,

@@ -144,7 +144,7 @@ class Pending implements Transaction {
   readonly request: TransactionRequest
   readonly schedule: RetransmissionSchedule
   /** When each id was first sent. */
-  readonly sent = new Map<string, number>()
+  readonly sent: Map<string, number> = new Map()
   data: Uint8Array | undefined
   sends = 0
   timer: Timer | undefined

@@ -1,0 +1,148 @@
+/**
+ * The client's side of long-term credentials (RFC 8489 9.2.3, 9.2.5): one object per server, which remembers what the server asked for,
+ * puts it into requests and judges responses. Sans-I/O; sending the retry, and how often, is the caller's.
+ */
+import { IntegrityKey, opaqueString, type PasswordAlgorithm } from './integrity-key.ts'
+import type { Check, Message } from './message.ts'
+import { Attribute, StunError } from './registry.ts'
+import { decodePasswordAlgorithms, encodePasswordAlgorithms, nonceFeatures, userhash } from './security-features.ts'
+import type { MessageWriter } from './writer.ts'
+
+/** What a server asked for, and the key that answers it. */
+interface Challenge {
+  readonly realm: string
+  readonly nonce: string
+  /** PASSWORD-ALGORITHMS as it came, to be sent back as it is; undefined from servers of RFC 5389. */
+  readonly algorithms: Uint8Array | undefined
+  readonly algorithm: PasswordAlgorithm
+  readonly username: string
+  readonly password: string
+  /** USERHASH goes in place of USERNAME. */
+  readonly userhash: Uint8Array | undefined
+  readonly key: IntegrityKey
+}
+
+/** With which credentials a request was sent: what `authenticate` returns, for the calls that judge the response. */
+export interface Attempt {
+  /** @internal */
+  readonly challenge: Challenge | undefined
+}
+
+export type Reaction =
+  /** Send the request again, as a new transaction and through `authenticate` again. */
+  { readonly kind: 'retry' } | { readonly kind: 'give-up'; readonly reason: string }
+
+const RETRY: Reaction = Object.freeze({ kind: 'retry' })
+const UNAUTHENTICATED: Attempt = Object.freeze({ challenge: undefined })
+
+export class LongTermCredential {
+  #username: string
+  #password: string
+  #challenge: Challenge | undefined
+  #attempt: Attempt = UNAUTHENTICATED
+
+  constructor(username: string, password: string) {
+    this.#username = opaqueString(username)
+    this.#password = password
+  }
+
+  /** Undefined until the server has asked. */
+  get realm(): string | undefined {
+    return this.#challenge?.realm
+  }
+
+  /** Credentials that expire: what follows goes out under these. What the server asked for stays. */
+  replace(username: string, password: string): void {
+    this.#username = opaqueString(username)
+    this.#password = password
+    const { realm, nonce, algorithms } = this.#challenge ?? {}
+    if (realm !== undefined && nonce !== undefined) this.#adopt(realm, nonce, algorithms)
+  }
+
+  /**
+   * Adds what makes a request authenticated, MESSAGE-INTEGRITY or its SHA-256 sibling last; nothing before the server has asked
+   * (RFC 8489 9.2.3.1). Only FINGERPRINT may follow.
+   */
+  authenticate(writer: MessageWriter): Attempt {
+    const challenge = this.#challenge
+    if (challenge === undefined) return UNAUTHENTICATED
+    if (challenge.userhash === undefined) writer.text(Attribute.Username, challenge.username)
+    else writer.bytes(Attribute.Userhash, challenge.userhash)
+    writer.text(Attribute.Realm, challenge.realm).text(Attribute.Nonce, challenge.nonce)
+    if (challenge.algorithms === undefined) writer.integrity(challenge.key)
+    else {
+      // RFC 8489 9.2.5: the list goes back as it came, so that a list shortened on the way is noticed by the server.
+      writer.bytes(Attribute.PasswordAlgorithms, challenge.algorithms)
+      writer.bytes(Attribute.PasswordAlgorithm, encodePasswordAlgorithms([challenge.algorithm])).integritySha256(challenge.key)
+    }
+    return this.#attempt
+  }
+
+  /** The integrity of a response under the key, and of the kind, that its request had. 'absent' also for a request that had none. */
+  verify(response: Message, attempt: Attempt): Check {
+    const challenge = attempt.challenge
+    if (challenge === undefined) return 'absent'
+    // RFC 8489 9.2.4: who asked with PASSWORD-ALGORITHM is answered with SHA-256; taking less would be a bid down.
+    return challenge.algorithms === undefined ? response.integrity(challenge.key) : response.integritySha256(challenge.key)
+  }
+
+  /**
+   * May this response be acted on (RFC 8489 9.2.5)? False means to go on waiting as if it had not come: fit for a transaction's `accept`.
+   * A 401 or 438 cannot prove itself and is let through to `react`, which can do no worse than send again.
+   */
+  accepts(response: Message, attempt: Attempt): boolean {
+    const code = response.class === 'error' ? response.errorCode()?.code : undefined
+    if (code === StunError.Unauthenticated || code === StunError.StaleNonce) return true
+    const nonce = response.text(Attribute.Nonce)
+    if (nonce !== undefined && nonceFeatures(nonce)?.passwordAlgorithms === true && !response.has(Attribute.PasswordAlgorithms)) return false
+    return attempt.challenge === undefined || this.verify(response, attempt) === 'valid'
+  }
+
+  /** What to do about an error response. Everything but 401 and 438 is given up here, and is for the caller to read. */
+  react(response: Message, attempt: Attempt): Reaction {
+    const error = response.errorCode()
+    if (response.class !== 'error' || error === undefined) return giveUp('not an error response')
+    if (error.code !== StunError.Unauthenticated && error.code !== StunError.StaleNonce) return giveUp(`error ${error.code} ${error.reason}`)
+    const used = attempt.challenge
+    const nonce = response.text(Attribute.Nonce)
+    const realm = response.text(Attribute.Realm) ?? (error.code === StunError.StaleNonce ? used?.realm : undefined)
+    if (nonce === undefined || realm === undefined) return giveUp(`error ${error.code} without REALM or NONCE`)
+    const algorithms = response.value(Attribute.PasswordAlgorithms)
+    const features = nonceFeatures(nonce)
+    // RFC 8489 9.2.1: the nonce says that there was a list. Someone on the path took it away.
+    if (features?.passwordAlgorithms === true && algorithms === undefined) return giveUp('PASSWORD-ALGORITHMS was removed on the way: a bid-down attack')
+    if (algorithms !== undefined && !decodePasswordAlgorithms(algorithms)?.length) return giveUp('no password algorithm in common with the server')
+    if (used !== undefined) {
+      // RFC 8489 9.2.5: the same answer to the same question would be refused again.
+      const same = used.realm === realm && used.username === this.#username && used.password === this.#password
+      if (error.code === StunError.Unauthenticated && same) return giveUp(`the server refuses user name or password: ${error.reason}`)
+      if (error.code === StunError.StaleNonce && used.nonce === nonce && this.#challenge === used) return giveUp('the server calls the nonce stale that it gives out')
+      // Once agreed on, SHA-256 is not given up again for a message that proves nothing (RFC 8489 9.2.5, last rule).
+      if (used.algorithms !== undefined && algorithms === undefined) return giveUp('the server no longer offers password algorithms: a bid-down attack')
+    }
+    this.#adopt(realm, nonce, algorithms?.slice())
+    return RETRY
+  }
+
+  #adopt(realm: string, nonce: string, algorithms: Uint8Array | undefined): void {
+    const [username, password] = [this.#username, this.#password]
+    const algorithm = (algorithms === undefined ? undefined : decodePasswordAlgorithms(algorithms)?.[0]) ?? 'MD5'
+    const last = this.#challenge
+    const sameKey = last !== undefined && last.realm === realm && last.algorithm === algorithm && last.username === username && last.password === password
+    this.#challenge = {
+      realm,
+      nonce,
+      algorithms,
+      algorithm,
+      username,
+      password,
+      userhash: nonceFeatures(nonce)?.usernameAnonymity === true ? userhash(username, realm) : undefined,
+      key: sameKey ? last.key : IntegrityKey.longTerm(username, realm, password, algorithm),
+    }
+    this.#attempt = { challenge: this.#challenge }
+  }
+}
+
+function giveUp(reason: string): Reaction {
+  return { kind: 'give-up', reason }
+}
