@@ -11,7 +11,9 @@ const FLOORS = [
   ['index.ts'],
   ['cli'],
   ['traversal.ts'],
+  ['options.ts', 'bases.ts'],
   ['session.ts'],
+  ['generation.ts'],
   ['demultiplexer.ts'],
   ['signal'],
   ['path'],
@@ -25,7 +27,7 @@ const FLOORS = [
   ['keys'],
   ['lab'],
   ['net'],
-  ['diagnostics.ts', 'errors.ts'],
+  ['diagnostics.ts', 'errors.ts', 'deferred.ts'],
 ]
 const floorOf = new Map(FLOORS.flatMap((names, floor) => names.map((name) => [name, floor])))
 

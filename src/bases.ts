@@ -144,7 +144,9 @@ export class Bases {
   /** The caller's socket is one base for all addresses it is bound to; a change of them makes it a new one. */
   #adopt(socket: DatagramSocket, chosen: readonly HostChoice[]): void {
     const { local } = socket
-    const bound = chosen.filter(({ address: { address } }) => address.family === local.family && (local.scope === 'unspecified' || address.sameIp(local)))
+    const bound = chosen.filter(
+      ({ address: { address } }) => address.family === local.family && (local.scope === 'unspecified' || address.sameIp(local)),
+    )
     const key = bound.map(({ address }) => address.address.key).join(' ')
     for (const [old, base] of this.#bases) if (old !== key) this.#forget(old, base, 'the addresses of the socket changed')
     if (bound.length > 0 && !this.#bases.has(key)) this.#add(key, socket, bound)

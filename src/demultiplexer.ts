@@ -103,7 +103,8 @@ export class Demultiplexer {
   #takeStun(base: Base, data: Uint8Array, from: Address, owner: DataReceiver | undefined): boolean {
     const message = Message.read(data)
     if (message === undefined || message.fingerprint() === 'invalid') return false
-    if (message.class === 'success' || message.class === 'error') return this.#takeResponse(message, base, from) || owner?.recognises(message) === true
+    if (message.class === 'success' || message.class === 'error')
+      return this.#takeResponse(message, base, from) || owner?.recognises(message) === true
     if (message.method !== Method.Binding) return false
     // A Binding indication is a keep-alive (RFC 8445 11): it asks for nothing and, unauthenticated, changes nothing.
     if (message.class === 'indication') return owner !== undefined && message.fingerprint() === 'valid'

@@ -10,7 +10,15 @@ export {
 } from './candidates/index.ts'
 export type { Area, DiagnosticEvent } from './diagnostics.ts'
 export { type ErrorCode, SallyportError } from './errors.ts'
-export { Address, type BindOptions, type DatagramHandler, type DatagramSocket, type InterfaceAddress, type Network, type SendFailure } from './net/index.ts'
+export {
+  Address,
+  type BindOptions,
+  type DatagramHandler,
+  type DatagramSocket,
+  type InterfaceAddress,
+  type Network,
+  type SendFailure,
+} from './net/index.ts'
 export type { TraversalOptions } from './options.ts'
 export type { Explanation, LogEntry, PairReport, Path, PathEnd } from './path/index.ts'
 export type { Session, SessionEvents, SessionState, SessionStatus } from './session.ts'

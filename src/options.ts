@@ -43,9 +43,11 @@ export function checkOptions(options: TraversalOptions): CheckedOptions {
   if (!Array.isArray(servers)) throw new TypeError('option servers is not a list of URIs')
   if (hosts !== undefined) assertHostPolicy(hosts)
   if (!Number.isInteger(port) || port < 0 || port > 0xffff) throw new TypeError(`option port is not within 0 to 65535: ${String(port)}`)
-  if (socket !== undefined && !isDgram(socket) && !isDatagramSocket(socket)) throw new TypeError('option socket is neither a node:dgram socket nor a DatagramSocket')
+  if (socket !== undefined && !isDgram(socket) && !isDatagramSocket(socket))
+    throw new TypeError('option socket is neither a node:dgram socket nor a DatagramSocket')
   if (socket !== undefined && port !== 0) throw new TypeError('option port makes no sense with option socket, which has one already')
-  if (network !== undefined && typeof (network as Partial<Network>).bind !== 'function') throw new TypeError('option network is not a Network')
+  if (network !== undefined && typeof (network as Partial<Network>).bind !== 'function')
+    throw new TypeError('option network is not a Network')
   return { servers: servers.map(checkServer), hosts, port, socket, network }
 }
 
@@ -55,7 +57,13 @@ export function isDgram(socket: Socket | DatagramSocket): socket is Socket {
 
 function isDatagramSocket(socket: unknown): boolean {
   const shape = socket as Partial<DatagramSocket> | null
-  return typeof shape === 'object' && shape !== null && typeof shape.send === 'function' && typeof shape.handle === 'function' && shape.local !== undefined
+  return (
+    typeof shape === 'object' &&
+    shape !== null &&
+    typeof shape.send === 'function' &&
+    typeof shape.handle === 'function' &&
+    shape.local !== undefined
+  )
 }
 
 function checkServer(text: unknown, index: number): { readonly text: string; readonly uri: ServerUri } {

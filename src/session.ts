@@ -4,13 +4,14 @@
  */
 import { EventEmitter } from 'node:events'
 import type { Base, LocalCandidate } from './candidates/index.ts'
+import { Deferred } from './deferred.ts'
 import { diagnose } from './diagnostics.ts'
 import { SallyportError } from './errors.ts'
 import { Generation, type GenerationOwner, type Ground } from './generation.ts'
 import { type AgentEvent, type Credentials, newTieBreaker, type Pair } from './ice/index.ts'
 import type { Timer } from './net/index.ts'
-import { describePath, type Explanation, explain, type LogEntry, type Path, pathOf, reportPairs } from './path/index.ts'
-import { candidateLines, type ReadSignal, readSignal, type Signal, SignalExchange, tieText } from './signal/index.ts'
+import { describePath, type Explanation, explain, type Path, pathOf, reportPairs, SessionLog } from './path/index.ts'
+import { candidateLines, type ReadSignal, readSignal, type Signal, type SignalContent, Signaller, tieText } from './signal/index.ts'
 
 /** `idle`: not trying. `connecting`: no path yet, or not any more. `connected`: there is one. `closed`: for good, unless opened again. */
 export type SessionState = 'idle' | 'connecting' | 'connected' | 'closed'
@@ -49,40 +50,29 @@ export interface SessionHost extends Ground {
 
 /** Datagrams that wait for the first path, at most. */
 const MAX_QUEUED = 64
-/** Milliseconds until an unheard signal is given again, doubling; a channel of people and clipboards is left in peace after a while. */
-const SIGNAL_AGAIN = 1_000
-const SIGNAL_AGAIN_MOST = 30_000
-/** An answer that carries no news waits this long for company. */
-const SIGNAL_ANSWER = 50
 /** The last generation lives on this long after the new one has a path: the peer may still send there. */
 const OVERLAP = 5_000
 /** With other pairs still being tried, this long before everything starts anew. */
 const RESTART_DELAY = 2_000
-const MAX_LOG = 200
 
-export class Session extends EventEmitter<SessionEvents> implements GenerationOwner {
+export class Session extends EventEmitter<SessionEvents> {
   /** The name given to `connect`. */
   readonly peer: string
   readonly #host: SessionHost
-  readonly #log: LogEntry[] = []
-  readonly #refused: string[] = []
+  readonly #log: SessionLog
+  readonly #signaller: Signaller
   readonly #queue: Uint8Array[] = []
-  #exchange: SignalExchange
-  #tieBreaker: bigint
+  readonly #tieBreaker: bigint
+  readonly #owner: GenerationOwner = {
+    agentEvent: (generation, event) => this.#agentEvent(generation, event),
+    receive: (data) => this.#receive(data),
+  }
   #state: SessionState = 'idle'
   #current: Generation | undefined
   #previous: Generation | undefined
   #generations = 0
   #active: Pair | undefined
-  #ready: Deferred<Path> = deferred()
-  #startedAt = 0
-  /** The content of the last signal; empty before the first. */
-  #said = ''
-  #unheard = false
-  #announcing = false
-  #answering: Timer | undefined
-  #repeat: Timer | undefined
-  #repeatAfter = SIGNAL_AGAIN
+  #ready = new Deferred<Path>()
   #overlap: Timer | undefined
   #restart: Timer | undefined
   #sent = 0
@@ -96,11 +86,19 @@ export class Session extends EventEmitter<SessionEvents> implements GenerationOw
     super()
     this.peer = peer
     this.#host = host
-    this.#exchange = new SignalExchange(host.random)
+    this.#log = new SessionLog(peer)
     this.#tieBreaker = newTieBreaker(host.random)
-    // A signal that nobody listened for yet would be lost until it is repeated.
+    this.#signaller = new Signaller(host.timers, host.random, {
+      describe: () => this.#describe(),
+      emit: (signal) => {
+        const heard = this.listenerCount('signal') > 0
+        this.#emit('signal', signal)
+        return heard
+      },
+      settled: () => this.#current?.agent.selected !== undefined,
+    })
     ;(this as EventEmitter).on('newListener', (event) => {
-      if (event === 'signal' && this.#unheard) this.#announce()
+      if (event === 'signal') this.#signaller.listened()
     })
   }
 
@@ -150,7 +148,7 @@ export class Session extends EventEmitter<SessionEvents> implements GenerationOw
     const read = readSignal(signal)
     if (typeof read === 'string') {
       this.#badSignals++
-      this.#refuse(`signal: ${read}`)
+      this.#log.refuse(`signal: ${read}`)
       return false
     }
     if (this.#state === 'closed') return false
@@ -169,8 +167,8 @@ export class Session extends EventEmitter<SessionEvents> implements GenerationOw
       pairs: generations.flatMap(({ agent, number }) => reportPairs(agent, number)),
       localCandidates: candidateLines(this.#host.localCandidates),
       remoteCandidates: candidateLines(this.#current?.agent.remoteCandidates ?? []),
-      refused: [...this.#refused],
-      log: [...this.#log],
+      refused: this.#log.refused,
+      log: this.#log.entries,
     })
   }
 
@@ -196,12 +194,8 @@ export class Session extends EventEmitter<SessionEvents> implements GenerationOw
     signal?.throwIfAborted()
     if (signal !== undefined) this.#abortWith(signal)
     if (this.#state === 'connecting' || this.#state === 'connected') return
-    if (this.#state === 'closed') {
-      this.#exchange = new SignalExchange(this.#host.random)
-      this.#said = ''
-    }
-    this.#startedAt = this.#host.timers.now()
-    this.#ready = deferred()
+    this.#log.restart(this.#host.timers.now())
+    this.#ready = new Deferred()
     this.#setState('connecting')
     this.#begin('start')
   }
@@ -225,7 +219,7 @@ export class Session extends EventEmitter<SessionEvents> implements GenerationOw
 
   /** @internal The shared candidates changed: say so if it is news. */
   candidatesChanged(): void {
-    if (this.#current !== undefined) this.#announce()
+    if (this.#current !== undefined) this.#signaller.announce()
   }
 
   /** @internal For the traversal's own end. */
@@ -235,14 +229,12 @@ export class Session extends EventEmitter<SessionEvents> implements GenerationOw
 
   // ── from the generations ──
 
-  /** @internal */
-  receive(data: Uint8Array): void {
+  #receive(data: Uint8Array): void {
     this.#received++
     this.#emit('message', data)
   }
 
-  /** @internal */
-  agentEvent(generation: Generation, event: AgentEvent): void {
+  #agentEvent(generation: Generation, event: AgentEvent): void {
     switch (event.kind) {
       case 'role':
         this.#note(`now ${event.controlling ? 'controlling' : 'controlled'}`)
@@ -273,12 +265,11 @@ export class Session extends EventEmitter<SessionEvents> implements GenerationOw
       this.#previous = this.#current
     } else this.#current?.close()
     this.#generations++
-    const current = new Generation(this.#generations, this.#host, this, this.#tieBreaker, local)
+    const current = new Generation(this.#generations, this.#host, this.#owner, this.#tieBreaker, local)
     this.#current = current
     this.#note(`generation ${this.#generations}: ${why}`)
     current.open()
-    this.#repeatAfter = SIGNAL_AGAIN
-    this.#announce()
+    this.#signaller.hurry()
     return current
   }
 
@@ -286,15 +277,14 @@ export class Session extends EventEmitter<SessionEvents> implements GenerationOw
 
   #hear(read: ReadSignal): void {
     const { signal } = read
-    const reception = this.#exchange.receive(signal)
+    const reception = this.#signaller.receive(signal)
     diagnose('signal', () => ({ event: 'received', peer: this.peer, seq: signal.seq, ...reception }))
-    for (const reason of read.refused) this.#refuse(reason)
+    for (const reason of read.refused) this.#log.refuse(reason)
     if (reception.news) {
       if (signal.bye === true) {
         if (!reception.incarnation) this.#peerLeft()
       } else this.#follow(read, reception.incarnation)
     }
-    if (reception.answer) this.#answer()
   }
 
   #follow({ signal, candidates, tieBreaker }: ReadSignal, incarnation: boolean): void {
@@ -311,9 +301,9 @@ export class Session extends EventEmitter<SessionEvents> implements GenerationOw
       // Both ends compare the same two numbers, so the role is settled without a conflict.
       if (tieBreaker !== undefined && tieBreaker !== this.#tieBreaker) controlling = this.#tieBreaker > tieBreaker
       generation.tell((agent, now) => agent.setRemote(remote, controlling, now))
-      if (signal.id !== undefined) this.#announce()
+      if (signal.id !== undefined) this.#signaller.announce()
     }
-    for (const reason of generation.tell((agent, now) => agent.addRemotes(candidates, now))) this.#refuse(reason)
+    for (const reason of generation.tell((agent, now) => agent.addRemotes(candidates, now))) this.#log.refuse(reason)
   }
 
   /**
@@ -335,54 +325,17 @@ export class Session extends EventEmitter<SessionEvents> implements GenerationOw
     return undefined
   }
 
-  /** One signal for all that changes in this turn, after the caller had the chance to listen. */
-  #announce(): void {
-    if (this.#announcing) return
-    this.#announcing = true
-    queueMicrotask(() => {
-      if (this.#announcing) this.#say()
-    })
-  }
-
-  #answer(): void {
-    this.#answering ??= this.#host.timers.after(SIGNAL_ANSWER, () => this.#say())
-  }
-
-  #say(): void {
-    this.#announcing = false
-    this.#answering?.cancel()
-    this.#answering = undefined
-    const current = this.#current
-    if (current === undefined) return
-    const content = this.#describeLocal(current)
-    const text = JSON.stringify(content)
-    const signal = this.#exchange.compose(content, text !== this.#said)
-    this.#said = text
-    diagnose('signal', () => ({ event: 'sent', peer: this.peer, seq: signal.seq, candidates: signal.candidates.length }))
-    this.#unheard = this.listenerCount('signal') === 0
-    this.#emit('signal', signal)
-    this.#repeatLater()
-  }
-
-  #describeLocal({ agent }: Generation): Parameters<SignalExchange['compose']>[0] {
-    const remote = agent.remote
+  #describe(): SignalContent | undefined {
+    const agent = this.#current?.agent
+    if (agent === undefined) return undefined
     return {
       ufrag: agent.local.ufrag,
       pwd: agent.local.pwd,
-      ...(remote === undefined ? {} : { for: remote.ufrag }),
+      ...(agent.remote === undefined ? {} : { for: agent.remote.ufrag }),
       tie: tieText(this.#tieBreaker),
       candidates: candidateLines(this.#host.localCandidates),
       ...(this.#host.gathered ? { end: true } : {}),
     }
-  }
-
-  #repeatLater(): void {
-    this.#repeat?.cancel()
-    this.#repeat = this.#host.timers.after(this.#repeatAfter, () => {
-      if (this.#exchange.heard || this.#current === undefined || this.#current.agent.selected !== undefined) return
-      this.#repeatAfter = Math.min(this.#repeatAfter * 2, SIGNAL_AGAIN_MOST)
-      this.#announce()
-    })
   }
 
   #peerLeft(): void {
@@ -423,7 +376,7 @@ export class Session extends EventEmitter<SessionEvents> implements GenerationOw
   #lost(): void {
     this.#note('no path any more')
     diagnose('path', () => ({ event: 'lost', peer: this.peer }))
-    this.#ready = deferred()
+    this.#ready = new Deferred()
     this.#setState('connecting')
     const others = this.#current?.agent.pairs.some(({ state }) => state !== 'failed') === true
     this.#restart = this.#host.timers.after(others ? RESTART_DELAY : 0, () => this.#begin('restart'))
@@ -445,10 +398,7 @@ export class Session extends EventEmitter<SessionEvents> implements GenerationOw
 
   #end(error: Error): void {
     if (this.#state === 'closed') return
-    const current = this.#current
-    if (current !== undefined && this.#said !== '') {
-      this.#emit('signal', this.#exchange.compose({ ...this.#describeLocal(current), candidates: [], bye: true }, true))
-    }
+    this.#signaller.farewell()
     this.#notReady(error)
     this.#release()
     this.#setState('closed')
@@ -457,14 +407,15 @@ export class Session extends EventEmitter<SessionEvents> implements GenerationOw
 
   /** Whoever waits now, or asks later, learns why there is no path. */
   #notReady(error: Error): void {
-    if (this.#active !== undefined) this.#ready = deferred()
+    if (this.#active !== undefined) this.#ready = new Deferred()
     this.#ready.reject(error)
   }
 
   #release(): void {
-    for (const timer of [this.#answering, this.#repeat, this.#overlap, this.#restart]) timer?.cancel()
-    this.#answering = this.#repeat = this.#overlap = this.#restart = undefined
-    this.#announcing = false
+    this.#signaller.stop()
+    this.#overlap?.cancel()
+    this.#restart?.cancel()
+    this.#overlap = this.#restart = undefined
     this.#current?.close()
     this.#previous?.close()
     this.#current = this.#previous = this.#active = undefined
@@ -516,30 +467,6 @@ export class Session extends EventEmitter<SessionEvents> implements GenerationOw
   }
 
   #note(text: string): void {
-    this.#log.push({ at: this.#host.timers.now() - this.#startedAt, text })
-    if (this.#log.length > MAX_LOG) this.#log.shift()
-    diagnose('ice', () => ({ event: 'note', peer: this.peer, text }))
+    this.#log.note(this.#host.timers.now(), text)
   }
-
-  #refuse(reason: string): void {
-    this.#refused.push(reason)
-    if (this.#refused.length > MAX_LOG) this.#refused.shift()
-    diagnose('drop', () => ({ event: 'refused', peer: this.peer, reason }))
-  }
-}
-
-interface Deferred<T> {
-  readonly promise: Promise<T>
-  resolve(value: T): void
-  reject(reason: Error): void
-}
-
-function deferred<T>(): Deferred<T> {
-  let settle: Pick<Deferred<T>, 'resolve' | 'reject'> | undefined
-  const promise = new Promise<T>((resolve, reject) => {
-    settle = { resolve, reject }
-  })
-  // Nobody has to wait for it; a failure is also told by `state` and `error`.
-  promise.catch(() => {})
-  return { promise, ...(settle as Pick<Deferred<T>, 'resolve' | 'reject'>) }
 }

@@ -30,7 +30,8 @@ export function formatCandidate(candidate: Candidate): string {
  * @throws SallyportError `ERR_CANDIDATE` with the reason, also for candidates this library does not use (TCP, names, component 2)
  */
 export function parseCandidate(line: string): Candidate {
-  if (typeof line !== 'string' || line.length > MAX_LINE) throw refused(String(line).slice(0, 80), 'it is not a line of at most 512 characters')
+  if (typeof line !== 'string' || line.length > MAX_LINE)
+    throw refused(String(line).slice(0, 80), 'it is not a line of at most 512 characters')
   const words = line
     .trim()
     .replace(/^a=/, '')
@@ -47,7 +48,8 @@ export function parseCandidate(line: string): Candidate {
   if (portValue === undefined) throw refused(line, `port ${port} is not within 1 to 65535`)
   const address = Address.tryOf(ip, portValue)
   if (address === undefined) throw refused(line, `${ip} is not an IP address`)
-  if (address.scope === 'unspecified' || address.scope === 'multicast') throw refused(line, `nothing can be sent to a ${address.scope} address`)
+  if (address.scope === 'unspecified' || address.scope === 'multicast')
+    throw refused(line, `nothing can be sent to a ${address.scope} address`)
   return {
     type: type as CandidateType,
     address,
@@ -69,12 +71,12 @@ export function fromRTCIceCandidate(init: RTCIceCandidateLike): Candidate {
 }
 
 function relatedAddress(extensions: readonly string[]): Address | undefined {
-  const ip = valueOf(extensions, 'raddr')
-  const port = integer(valueOf(extensions, 'rport') ?? '', 0, 0xffff)
+  const ip = extensionValue(extensions, 'raddr')
+  const port = integer(extensionValue(extensions, 'rport') ?? '', 0, 0xffff)
   return ip === undefined || port === undefined ? undefined : Address.tryOf(ip, port)
 }
 
-function valueOf(extensions: readonly string[], name: string): string | undefined {
+function extensionValue(extensions: readonly string[], name: string): string | undefined {
   for (let i = 0; i + 1 < extensions.length; i += 2) if (extensions[i] === name) return extensions[i + 1]
   return undefined
 }

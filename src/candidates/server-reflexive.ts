@@ -4,7 +4,15 @@
  */
 import type { Address, Pacer, Random, SendFailure, Timer, Timers } from '../net/index.ts'
 import { randomFraction } from '../net/index.ts'
-import { Attribute, type Message, MessageWriter, Method, type RetransmissionSchedule, type Transaction, type Transactions } from '../stun/index.ts'
+import {
+  Attribute,
+  type Message,
+  MessageWriter,
+  Method,
+  type RetransmissionSchedule,
+  type Transaction,
+  type Transactions,
+} from '../stun/index.ts'
 import type { Base } from './candidate.ts'
 
 /**
@@ -180,7 +188,8 @@ export class ReflexiveGatherer {
   }
 
   #answered(asking: Asking, message: Message, rtt: number): void {
-    const mapped = message.class === 'success' ? (message.address(Attribute.XorMappedAddress) ?? message.address(Attribute.MappedAddress)) : undefined
+    const mapped =
+      message.class === 'success' ? (message.address(Attribute.XorMappedAddress) ?? message.address(Attribute.MappedAddress)) : undefined
     if (mapped === undefined || mapped.port === 0 || mapped.family !== asking.server.address.family) {
       const error = message.errorCode()
       this.#failed(asking, error === undefined ? 'answer without an address' : `error ${error.code} ${error.reason}`)

@@ -6,12 +6,13 @@
 import { asPeerReflexive, type Base, type Candidate, type LocalCandidate } from '../candidates/index.ts'
 import type { Address, Random, SendFailure } from '../net/index.ts'
 import { Attribute, IntegrityKey, type Message, MessageWriter, transactionKey } from '../stun/index.ts'
-import { type CheckContent, KNOWN_IN_CHECKS, readCheck, splitUsername, writeCheck, writeError, writeSuccess } from './check-message.ts'
+import { CandidateSet } from './candidate-set.ts'
 import { CheckList, nextInterval } from './check-list.ts'
+import { type CheckContent, KNOWN_IN_CHECKS, readCheck, splitUsername, writeCheck, writeError, writeSuccess } from './check-message.ts'
 import { consentDelay, consentExpiresAt, forgiveSleep } from './consent.ts'
-import { CHECK_LIFETIME, MAX_EARLY_CHECKS, MAX_REMOTE_CANDIDATES, PATIENCE } from './constants.ts'
+import { CHECK_LIFETIME, MAX_EARLY_CHECKS, PATIENCE } from './constants.ts'
 import type { Credentials } from './credentials.ts'
-import { bestValid, followed, toNominate, toRenominate } from './nomination.ts'
+import { Nominator } from './nominator.ts'
 import type { Check, Pair } from './pair.ts'
 import { decideRole } from './role.ts'
 
@@ -69,9 +70,8 @@ export class IceAgent {
   readonly #outlet: AgentOutlet
   readonly #list = new CheckList()
   readonly #writer = new MessageWriter(576)
-  readonly #bases = new Map<Base, LocalCandidate>()
-  readonly #locals = new Map<string, LocalCandidate>()
-  readonly #remotes = new Map<string, Candidate>()
+  readonly #candidates = new CandidateSet()
+  readonly #nominator = new Nominator()
   readonly #checks = new Map<string, Pair>()
   readonly #early: EarlyCheck[] = []
   #remote: RemoteDescription | undefined
@@ -79,11 +79,6 @@ export class IceAgent {
   #tieBreaker: bigint
   #controlling: boolean
   #selected: Pair | undefined
-  #nominee: Pair | undefined
-  #nominatedAt = Number.NEGATIVE_INFINITY
-  #nominations = 0
-  #nominateAt = Number.POSITIVE_INFINITY
-  #firstValidAt: number | undefined
   #remoteSince: number | undefined
   #failed = false
   #closed = false
@@ -116,7 +111,7 @@ export class IceAgent {
   }
 
   get remoteCandidates(): readonly Candidate[] {
-    return [...this.#remotes.values()]
+    return this.#candidates.remotes
   }
 
   /** When `advance` wants to be called; infinity for never. Known after every call. */
@@ -141,19 +136,15 @@ export class IceAgent {
   }
 
   addLocal(candidate: LocalCandidate, now: number): void {
-    const key = `${candidate.base.id} ${candidate.address.key}`
-    if (!this.#locals.has(key)) this.#locals.set(key, candidate)
-    if ((candidate.type === 'host' || candidate.type === 'relay') && !this.#bases.has(candidate.base)) {
-      this.#bases.set(candidate.base, candidate)
-      for (const remote of this.#remotes.values()) this.#list.add(candidate, remote, this.#controlling)
+    if (this.#candidates.addLocal(candidate)) {
+      for (const remote of this.#candidates.remotes) this.#list.add(candidate, remote, this.#controlling)
     }
     this.#settle(now)
   }
 
   /** The base is gone: its pairs end now, not when consent runs out. */
   removeBase(base: Base, reason: string, now: number): void {
-    this.#bases.delete(base)
-    for (const [key, candidate] of this.#locals) if (candidate.base === base) this.#locals.delete(key)
+    this.#candidates.removeBase(base)
     for (const pair of this.pairs) {
       if (pair.base !== base) continue
       this.#drop(pair, reason)
@@ -166,16 +157,9 @@ export class IceAgent {
   addRemotes(candidates: readonly Candidate[], now: number): readonly string[] {
     const refused: string[] = []
     for (const candidate of candidates) {
-      const { key } = candidate.address
-      const known = this.#remotes.get(key)
-      // Only a peer-reflexive one, seen before it was signalled, takes the better label (RFC 8838 11).
-      if (known !== undefined && known.type !== 'prflx') continue
-      if (known === undefined && this.#remotes.size >= MAX_REMOTE_CANDIDATES) {
-        refused.push(`${candidate.address}: more than ${MAX_REMOTE_CANDIDATES} remote candidates`)
-        continue
-      }
-      this.#remotes.set(key, candidate)
-      for (const local of this.#bases.values()) this.#list.add(local, candidate, this.#controlling)
+      const refusal = this.#candidates.addRemote(candidate)
+      if (refusal === undefined) for (const local of this.#candidates.bases) this.#list.add(local, candidate, this.#controlling)
+      else if (refusal !== 'known') refused.push(`${candidate.address}: ${refusal}`)
     }
     this.#settle(now)
     return refused
@@ -275,8 +259,7 @@ export class IceAgent {
   #takeRole(controlling: boolean): void {
     if (controlling === this.#controlling) return
     this.#controlling = controlling
-    this.#nominee = undefined
-    for (const pair of this.pairs) pair.nominating = undefined
+    this.#nominator.reset()
     this.#list.reprioritise(controlling)
     this.#events.push({ kind: 'role', controlling })
   }
@@ -288,14 +271,8 @@ export class IceAgent {
 
   /** An authenticated check came from there (RFC 8445 7.3.1.3 to 7.3.1.5). */
   #heard(base: Base, from: Address, content: CheckContent, now: number): void {
-    const local = this.#bases.get(base)
-    if (local === undefined) return
-    let pair = this.#list.find(base, from)
-    if (pair === undefined) {
-      const remote = this.#remotes.get(from.key) ?? this.#learnRemote(from, content.priority)
-      if (remote !== undefined) pair = this.#list.add(local, remote, this.#controlling)
-      if (pair === undefined) return
-    }
+    const pair = this.#list.find(base, from) ?? this.#pairFrom(base, from, content.priority)
+    if (pair === undefined) return
     if (!pair.heard && !pair.valid) this.#events.push({ kind: 'heard', pair })
     pair.heard = true
     if (content.useCandidate) pair.nominationPending = Math.max(pair.nominationPending ?? 0, content.nomination ?? 0)
@@ -311,14 +288,10 @@ export class IceAgent {
     this.#list.trigger(pair)
   }
 
-  #learnRemote(from: Address, priority: number): Candidate | undefined {
-    if (this.#remotes.size >= 2 * MAX_REMOTE_CANDIDATES) return undefined
-    // Any foundation that no other candidate has (RFC 8445 7.3.1.3).
-    const foundation = `prflx${this.#remotes.size}`
-    const remote: Candidate = { type: 'prflx', address: from, foundation, priority, component: 1, related: undefined }
-    this.#remotes.set(from.key, remote)
-    for (const local of this.#bases.values()) if (local.base.address.family === from.family) this.#list.add(local, remote, this.#controlling)
-    return remote
+  #pairFrom(base: Base, from: Address, priority: number): Pair | undefined {
+    const local = this.#candidates.ofBase(base)
+    const remote = local === undefined ? undefined : this.#candidates.remoteAt(from, priority)
+    return local === undefined || remote === undefined ? undefined : this.#list.add(local, remote, this.#controlling)
   }
 
   #check(pair: Pair, now: number): void {
@@ -370,7 +343,7 @@ export class IceAgent {
     const first = !pair.valid
     pair.answered(now, now - check.sentAt)
     pair.state = 'succeeded'
-    pair.mapped = this.#localAt(pair, mapped, check.priority)
+    pair.mapped = this.#candidates.localAt(pair.local, mapped, check.priority)
     if (check.useCandidate && this.#controlling) {
       pair.nominated = Math.max(pair.nominated ?? 0, check.nomination ?? 0)
       if (pair.nominating === check.nomination || check.nomination === undefined) pair.nominating = undefined
@@ -380,29 +353,9 @@ export class IceAgent {
     pair.validSince = now
     pair.reason = undefined
     pair.consentAt = now + consentDelay(pair, true, this.#random)
-    this.#firstValidAt ??= now
+    this.#nominator.validated(now)
     this.#confirm(pair)
     this.#events.push({ kind: 'valid', pair })
-  }
-
-  /** The local candidate that the peer sees: a known one, or a peer-reflexive one learnt now (RFC 8445 7.2.5.3.1). */
-  #localAt(pair: Pair, mapped: Address, priority: number): LocalCandidate {
-    const key = `${pair.base.id} ${mapped.key}`
-    let local = this.#locals.get(key)
-    if (local === undefined) {
-      local = {
-        type: 'prflx',
-        address: mapped,
-        base: pair.base,
-        foundation: `prflx${this.#locals.size}`,
-        priority,
-        component: 1,
-        related: pair.local.address,
-        server: undefined,
-      }
-      this.#locals.set(key, local)
-    }
-    return local
   }
 
   #refused(pair: Pair, check: Check, message: Message, now: number): void {
@@ -429,7 +382,7 @@ export class IceAgent {
   #drop(pair: Pair, reason: string): void {
     const wasValid = pair.valid
     for (const check of pair.outstanding.values()) this.#forget(pair, check)
-    if (pair === this.#nominee) this.#nominee = undefined
+    this.#nominator.dropped(pair)
     pair.fail(reason)
     if (wasValid) this.#events.push({ kind: 'lost', pair, reason })
   }
@@ -441,28 +394,13 @@ export class IceAgent {
   }
 
   #nominate(now: number): void {
-    if (!this.#controlling || this.#remote === undefined || this.#firstValidAt === undefined) return
-    let pair: Pair | undefined
-    if (this.#remote.renomination) pair = toRenominate(this.pairs, this.#nominee, this.#nominatedAt, now)
-    else if (this.#nominee === undefined) {
-      const next = toNominate(this.pairs, this.#firstValidAt, now)
-      if (typeof next === 'number') this.#nominateAt = next
-      else pair = next
-    }
-    if (pair === undefined) return
-    if (this.#nominee !== undefined) this.#nominee.nominating = undefined
-    this.#nominee = pair
-    this.#nominatedAt = now
-    this.#nominateAt = Number.POSITIVE_INFINITY
-    pair.nominating = ++this.#nominations
-    pair.unanswered = 0
-    this.#list.trigger(pair)
+    if (!this.#controlling || this.#remote === undefined) return
+    const pair = this.#nominator.nominate(this.pairs, this.#remote.renomination, now)
+    if (pair !== undefined) this.#list.trigger(pair)
   }
 
   #select(): void {
-    const valid = this.pairs
-    const chosen = this.#controlling ? this.#nominee : followed(valid)
-    const selected = chosen?.valid === true ? chosen : bestValid(valid)
+    const selected = this.#nominator.select(this.pairs, this.#controlling)
     if (selected === this.#selected) return
     this.#selected = selected
     this.#events.push({ kind: 'selected', pair: selected })
@@ -492,7 +430,7 @@ export class IceAgent {
 
   #nextDeadline(now: number, nextCheck: number): number {
     let next = nextCheck <= now ? Number.POSITIVE_INFINITY : nextCheck
-    next = Math.min(next, this.#nominateAt)
+    next = Math.min(next, this.#nominator.decideAt)
     for (const pair of this.pairs) {
       if (pair.valid) next = Math.min(next, pair.consentAt, consentExpiresAt(pair))
       for (const check of pair.outstanding.values()) {

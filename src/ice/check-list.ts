@@ -137,7 +137,8 @@ export function nextInterval(unanswered: number): number | undefined {
 function reachableFrom(base: Base, remote: Address): Address | undefined {
   const { address } = base
   if (address.family !== remote.family) return undefined
-  if (address.scope === 'unspecified') return remote.scope === 'link-local' && remote.family === 6 && remote.zone === '' ? undefined : remote
+  if (address.scope === 'unspecified')
+    return remote.scope === 'link-local' && remote.family === 6 && remote.zone === '' ? undefined : remote
   if ((address.scope === 'loopback') !== (remote.scope === 'loopback')) return undefined
   if (remote.family === 6 && (address.scope === 'link-local') !== (remote.scope === 'link-local')) return undefined
   return remote.scope === 'link-local' && remote.zone === '' ? Address.of(`${remote.ip}%${address.zone}`, remote.port) : remote

@@ -2,7 +2,14 @@
  * One candidate pair: a base here, an address there, and what became of the checks between them (RFC 8445 6.1.2).
  * A pair keeps its identity for life: a peer-reflexive candidate that is signalled later only changes its label.
  */
-import { type Base, type Candidate, comparePairPriority, type LocalCandidate, type PairPriority, pairPriority } from '../candidates/index.ts'
+import {
+  type Base,
+  type Candidate,
+  comparePairPriority,
+  type LocalCandidate,
+  type PairPriority,
+  pairPriority,
+} from '../candidates/index.ts'
 import type { Address } from '../net/index.ts'
 
 /** RFC 8445 6.1.2.6. */

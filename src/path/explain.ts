@@ -73,7 +73,11 @@ export function explain(parts: Omit<Explanation, 'toString'>): Explanation {
 }
 
 function describe({ peer, state, role, path, pairs, refused, log }: Omit<Explanation, 'toString'>): string {
-  const lines = [`Session with ${peer}: ${state}, ${role}.`, path === undefined ? 'No path.' : `Path ${describePath(path)}.`, `${pairs.length} pairs:`]
+  const lines = [
+    `Session with ${peer}: ${state}, ${role}.`,
+    path === undefined ? 'No path.' : `Path ${describePath(path)}.`,
+    `${pairs.length} pairs:`,
+  ]
   for (const pair of pairs) {
     const rtt = pair.rtt === undefined ? '' : ` (${pair.rtt.toFixed(1)} ms)`
     lines.push(`  ${pair.local.type} ${pair.local.address} - ${pair.remote.type} ${pair.remote.address}: ${pair.outcome}${rtt}`)

@@ -1,2 +1,3 @@
-export { type Reception, type SignalContent, SignalExchange } from './exchange.ts'
+export type { Reception, SignalContent } from './exchange.ts'
 export { candidateLines, type ReadSignal, readSignal, type Signal, tieText } from './signal.ts'
+export { Signaller, type SignallerOutlet } from './signaller.ts'

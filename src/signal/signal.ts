@@ -54,7 +54,8 @@ export function readSignal(value: unknown): ReadSignal | string {
   const signal = value as Partial<Record<keyof Signal, unknown>>
   if (signal.v !== SIGNAL_VERSION) return `version ${String(signal.v)} is not spoken here, only ${SIGNAL_VERSION}`
   if (!areCredentials({ ufrag: signal.ufrag, pwd: signal.pwd })) return 'ufrag or pwd is missing or malformed'
-  if (!Array.isArray(signal.candidates) || signal.candidates.length > MAX_CANDIDATES) return `candidates is not a list of at most ${MAX_CANDIDATES}`
+  if (!Array.isArray(signal.candidates) || signal.candidates.length > MAX_CANDIDATES)
+    return `candidates is not a list of at most ${MAX_CANDIDATES}`
   if (![signal.for, signal.id, signal.to].every((text) => isOptional(text, isText))) return 'id, to or for is malformed'
   if (!isOptional(signal.seq, isCount) || !isOptional(signal.ack, isCount)) return 'seq or ack is not a count'
   if (signal.id !== undefined && signal.seq === undefined) return 'seq is missing'

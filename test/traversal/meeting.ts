@@ -18,8 +18,19 @@ export async function serveStun(lab: Lab, name = 'stun.example.net'): Promise<vo
   const host = lab.host(name)
   const socket = await host.bind({ family: 4, port: 3478 })
   const w = new MessageWriter()
-  socket.handle({ datagram: (d, f) => { const m = Message.read(d); if (m) socket.send(w.start('success', 1, m.transactionId).address(Attribute.XorMappedAddress, f).fingerprint().finish().slice(), f) }, sendFailed() {}, drained() {}, lost() {} })
-  lab.dns.set(name, host.addresses.map(({ ip }) => ip))
+  socket.handle({
+    datagram: (d, f) => {
+      const m = Message.read(d)
+      if (m) socket.send(w.start('success', 1, m.transactionId).address(Attribute.XorMappedAddress, f).fingerprint().finish().slice(), f)
+    },
+    sendFailed() {},
+    drained() {},
+    lost() {},
+  })
+  lab.dns.set(
+    name,
+    host.addresses.map(({ ip }) => ip),
+  )
 }
 
 export async function makePeer(host: LabHost, to: string, options: TraversalOptions = {}): Promise<Peer> {

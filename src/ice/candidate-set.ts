@@ -1,0 +1,87 @@
+/** The candidates of one agent: ours by base, the peer's by address, and those that checks reveal on either side. */
+import type { Base, Candidate, LocalCandidate } from '../candidates/index.ts'
+import type { Address } from '../net/index.ts'
+import { MAX_REMOTE_CANDIDATES } from './constants.ts'
+
+export class CandidateSet {
+  readonly #bases = new Map<Base, LocalCandidate>()
+  readonly #locals = new Map<string, LocalCandidate>()
+  readonly #remotes = new Map<string, Candidate>()
+
+  /** One for each base: what checks leave from (RFC 8445 6.1.2.4). */
+  get bases(): Iterable<LocalCandidate> {
+    return this.#bases.values()
+  }
+
+  get remotes(): readonly Candidate[] {
+    return [...this.#remotes.values()]
+  }
+
+  ofBase(base: Base): LocalCandidate | undefined {
+    return this.#bases.get(base)
+  }
+
+  /** True when it brings a base that can be checked from. */
+  addLocal(candidate: LocalCandidate): boolean {
+    const key = localKey(candidate.base, candidate.address)
+    if (!this.#locals.has(key)) this.#locals.set(key, candidate)
+    if ((candidate.type !== 'host' && candidate.type !== 'relay') || this.#bases.has(candidate.base)) return false
+    this.#bases.set(candidate.base, candidate)
+    return true
+  }
+
+  removeBase(base: Base): void {
+    this.#bases.delete(base)
+    for (const [key, candidate] of this.#locals) if (candidate.base === base) this.#locals.delete(key)
+  }
+
+  /** Undefined when it is used; `known` when it says nothing new; else why it is refused. */
+  addRemote(candidate: Candidate): 'known' | string | undefined {
+    const { key } = candidate.address
+    const known = this.#remotes.get(key)
+    // Only a peer-reflexive one, seen before it was signalled, takes the better label (RFC 8838 11).
+    if (known !== undefined && known.type !== 'prflx') return 'known'
+    if (known === undefined && this.#remotes.size >= MAX_REMOTE_CANDIDATES) return `more than ${MAX_REMOTE_CANDIDATES} remote candidates`
+    this.#remotes.set(key, candidate)
+    return undefined
+  }
+
+  /**
+   * The remote candidate a check came from: a known one, or a peer-reflexive one learnt now (RFC 8445 7.3.1.3).
+   * Undefined when there are too many already.
+   */
+  remoteAt(from: Address, priority: number): Candidate | undefined {
+    const known = this.#remotes.get(from.key)
+    if (known !== undefined || this.#remotes.size >= 2 * MAX_REMOTE_CANDIDATES) return known
+    // Any foundation that no other candidate has.
+    const foundation = `prflx${this.#remotes.size}`
+    const remote: Candidate = { type: 'prflx', address: from, foundation, priority, component: 1, related: undefined }
+    this.#remotes.set(from.key, remote)
+    return remote
+  }
+
+  /** The local candidate that the peer sees: a known one, or a peer-reflexive one learnt now (RFC 8445 7.2.5.3.1). */
+  localAt(base: LocalCandidate, mapped: Address, priority: number): LocalCandidate {
+    const key = localKey(base.base, mapped)
+    let local = this.#locals.get(key)
+    if (local === undefined) {
+      const foundation = `prflx${this.#locals.size}`
+      local = {
+        type: 'prflx',
+        address: mapped,
+        base: base.base,
+        foundation,
+        priority,
+        component: 1,
+        related: base.address,
+        server: undefined,
+      }
+      this.#locals.set(key, local)
+    }
+    return local
+  }
+}
+
+function localKey(base: Base, address: Address): string {
+  return `${base.id} ${address.key}`
+}

@@ -1,0 +1,60 @@
+/**
+ * Keeps track of nomination: whom we nominated when we control, whom the peer did when it does, and so which pair is selected.
+ * What to prefer is `nomination.ts`'s.
+ */
+import { bestValid, followed, toNominate, toRenominate } from './nomination.ts'
+import type { Pair } from './pair.ts'
+
+export class Nominator {
+  #nominee: Pair | undefined
+  #changedAt = Number.NEGATIVE_INFINITY
+  #count = 0
+  #firstValidAt: number | undefined
+  /** When to decide again; infinity for never. */
+  decideAt = Number.POSITIVE_INFINITY
+
+  /** Something became valid. */
+  validated(now: number): void {
+    this.#firstValidAt ??= now
+  }
+
+  /** The pair works no longer. */
+  dropped(pair: Pair): void {
+    if (pair === this.#nominee) this.#nominee = undefined
+  }
+
+  /** After a role change nothing that we nominated counts. */
+  reset(): void {
+    if (this.#nominee !== undefined) this.#nominee.nominating = undefined
+    this.#nominee = undefined
+    this.decideAt = Number.POSITIVE_INFINITY
+  }
+
+  /** As the controlling side: the pair to nominate now, marked as such; undefined when there is no news. */
+  nominate(pairs: readonly Pair[], renomination: boolean, now: number): Pair | undefined {
+    if (this.#firstValidAt === undefined) return undefined
+    const next = renomination ? toRenominate(pairs, this.#nominee, this.#changedAt, now) : this.#once(pairs, this.#firstValidAt, now)
+    if (next === undefined) return undefined
+    if (this.#nominee !== undefined) this.#nominee.nominating = undefined
+    this.#nominee = next
+    this.#changedAt = now
+    next.nominating = ++this.#count
+    next.unanswered = 0
+    return next
+  }
+
+  /** The nominated pair, or the best valid one for as long as there is none: nobody waits for a nomination to send (RFC 8445 12.1). */
+  select(pairs: readonly Pair[], controlling: boolean): Pair | undefined {
+    const chosen = controlling ? this.#nominee : followed(pairs)
+    return chosen?.valid === true ? chosen : bestValid(pairs)
+  }
+
+  #once(pairs: readonly Pair[], firstValidAt: number, now: number): Pair | undefined {
+    this.decideAt = Number.POSITIVE_INFINITY
+    if (this.#nominee !== undefined) return undefined
+    const next = toNominate(pairs, firstValidAt, now)
+    if (typeof next !== 'number') return next
+    this.decideAt = next
+    return undefined
+  }
+}

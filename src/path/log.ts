@@ -1,0 +1,41 @@
+/** What happened in a session, for `explain`: the last events with their times, and what was refused. */
+import { diagnose } from '../diagnostics.ts'
+import type { LogEntry } from './explain.ts'
+
+const MOST = 200
+
+export class SessionLog {
+  readonly #peer: string
+  readonly #entries: LogEntry[] = []
+  readonly #refused: string[] = []
+  #start = 0
+
+  constructor(peer: string) {
+    this.#peer = peer
+  }
+
+  get entries(): readonly LogEntry[] {
+    return [...this.#entries]
+  }
+
+  get refused(): readonly string[] {
+    return [...this.#refused]
+  }
+
+  /** From now on times count from here. */
+  restart(now: number): void {
+    this.#start = now
+  }
+
+  note(now: number, text: string): void {
+    this.#entries.push({ at: now - this.#start, text })
+    if (this.#entries.length > MOST) this.#entries.shift()
+    diagnose('ice', () => ({ event: 'note', peer: this.#peer, text }))
+  }
+
+  refuse(reason: string): void {
+    this.#refused.push(reason)
+    if (this.#refused.length > MOST) this.#refused.shift()
+    diagnose('drop', () => ({ event: 'refused', peer: this.#peer, reason }))
+  }
+}
