@@ -5,6 +5,7 @@
 import { spawnSync } from 'node:child_process'
 import { accessSync, constants } from 'node:fs'
 import { delimiter, join } from 'node:path'
+import type { TaskMeta } from 'vitest'
 
 export interface Requirements {
   /** Linux, with all of root's rights: network namespaces can be made. */
@@ -20,7 +21,7 @@ export interface Requirements {
 /** Options for `describe` and `it`; `meta` takes the reason to the list at the end of the run. */
 export type Required =
   | { readonly skip: false }
-  | { readonly skip: true; readonly reason: string; readonly meta: { readonly needs: string } }
+  | { readonly skip: true; readonly reason: string; readonly meta: TaskMeta & { readonly needs: string } }
 
 /** @throws Error in CI, where everything has to be there */
 export function requires(requirements: Requirements): Required {

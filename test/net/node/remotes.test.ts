@@ -1,0 +1,35 @@
+import { describe, expect, it } from 'vitest'
+import { Remotes } from '../../../src/net/node/remotes.ts'
+
+describe('remote addresses', () => {
+  it('are one object each time they are heard from', () => {
+    const remotes = new Remotes()
+    const first = remotes.get('192.0.2.1', 4000)
+    expect(remotes.get('192.0.2.1', 4000)).toBe(first)
+    expect(remotes.get('192.0.2.1', 4001)).not.toBe(first)
+    expect(remotes.get('192.0.2.1', 4001)?.key).toBe('192.0.2.1:4001')
+  })
+
+  it('RFC 4291 2.5.5.2: are IPv4 where IPv4 came over an IPv6 socket', () => {
+    expect(new Remotes().get('::ffff:192.0.2.1', 4000)?.key).toBe('192.0.2.1:4000')
+  })
+
+  it('keep the zone of a link-local address', () => {
+    expect(new Remotes().get('fe80::1%eth0', 4000)?.key).toBe('[fe80::1%eth0]:4000')
+  })
+
+  it('are none for what is no address', () => {
+    expect(new Remotes().get('localhost', 4000)).toBeUndefined()
+  })
+
+  it('are forgotten rather than kept without limit', () => {
+    const remotes = new Remotes(10)
+    const first = remotes.get('192.0.2.1', 1)
+    for (let port = 2; port <= 10; port++) remotes.get('192.0.2.1', port)
+    expect(remotes.get('192.0.2.1', 1)).toBe(first)
+    remotes.get('192.0.2.1', 11)
+    const again = remotes.get('192.0.2.1', 1)
+    expect(again).not.toBe(first)
+    expect(again?.equals(first!)).toBe(true)
+  })
+})
