@@ -84,7 +84,7 @@ export class BindingResponder {
     const behaviour = sockets.length === 4
     const unknown = request.unknownRequired(behaviour ? KNOWN_TO_BEHAVIOUR : KNOWN)
     if (unknown.length > 0) return this.#refuse(request, from, at, StunError.UnknownAttribute, unknown)
-    const plan = behaviour ? planOf(request, from, at) : { to: from, via: at, padding: 0 }
+    const plan: Plan | undefined = behaviour ? planOf(request, from, at) : { to: from, via: at, padding: 0 }
     if (plan === undefined) return this.#refuse(request, from, at, StunError.BadRequest)
     counters.successes++
     const writer = this.#writer.start('success', Method.Binding, request.transactionId).address(Attribute.XorMappedAddress, from)
@@ -114,8 +114,15 @@ export class BindingResponder {
   }
 }
 
+interface Plan {
+  readonly to: Address
+  readonly via: number
+  /** Bytes of PADDING; 0 for none. */
+  readonly padding: number
+}
+
 /** What a request of RFC 5780 asks for; undefined when it makes no sense. */
-function planOf(request: Message, from: Address, at: number): { readonly to: Address; readonly via: number; readonly padding: number } | undefined {
+function planOf(request: Message, from: Address, at: number): Plan | undefined {
   let via = at
   if (request.has(Attribute.ChangeRequest)) {
     const flags = request.uint32(Attribute.ChangeRequest)

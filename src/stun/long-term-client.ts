@@ -94,7 +94,8 @@ export class LongTermCredential {
     const code = response.class === 'error' ? response.errorCode()?.code : undefined
     if (code === StunError.Unauthenticated || code === StunError.StaleNonce) return true
     const nonce = response.text(Attribute.Nonce)
-    if (nonce !== undefined && nonceFeatures(nonce)?.passwordAlgorithms === true && !response.has(Attribute.PasswordAlgorithms)) return false
+    const listed = nonce !== undefined && nonceFeatures(nonce)?.passwordAlgorithms === true
+    if (listed && !response.has(Attribute.PasswordAlgorithms)) return false
     return attempt.challenge === undefined || this.verify(response, attempt) === 'valid'
   }
 
@@ -102,23 +103,29 @@ export class LongTermCredential {
   react(response: Message, attempt: Attempt): Reaction {
     const error = response.errorCode()
     if (response.class !== 'error' || error === undefined) return giveUp('not an error response')
-    if (error.code !== StunError.Unauthenticated && error.code !== StunError.StaleNonce) return giveUp(`error ${error.code} ${error.reason}`)
+    const stale = error.code === StunError.StaleNonce
+    if (!stale && error.code !== StunError.Unauthenticated) return giveUp(`error ${error.code} ${error.reason}`)
     const used = attempt.challenge
     const nonce = response.text(Attribute.Nonce)
-    const realm = response.text(Attribute.Realm) ?? (error.code === StunError.StaleNonce ? used?.realm : undefined)
+    const realm = response.text(Attribute.Realm) ?? (stale ? used?.realm : undefined)
     if (nonce === undefined || realm === undefined) return giveUp(`error ${error.code} without REALM or NONCE`)
     const algorithms = response.value(Attribute.PasswordAlgorithms)
-    const features = nonceFeatures(nonce)
-    // RFC 8489 9.2.1: the nonce says that there was a list. Someone on the path took it away.
-    if (features?.passwordAlgorithms === true && algorithms === undefined) return giveUp('PASSWORD-ALGORITHMS was removed on the way: a bid-down attack')
-    if (algorithms !== undefined && !decodePasswordAlgorithms(algorithms)?.length) return giveUp('no password algorithm in common with the server')
+    if (algorithms === undefined && nonceFeatures(nonce)?.passwordAlgorithms === true) {
+      // RFC 8489 9.2.1: the nonce says that there was a list. Someone on the path took it away.
+      return giveUp('PASSWORD-ALGORITHMS was removed on the way: a bid-down attack')
+    }
+    if (algorithms !== undefined && !decodePasswordAlgorithms(algorithms)?.length) {
+      return giveUp('no password algorithm in common with the server')
+    }
     if (used !== undefined) {
       // RFC 8489 9.2.5: the same answer to the same question would be refused again.
       const same = used.realm === realm && used.username === this.#username && used.password === this.#password
-      if (error.code === StunError.Unauthenticated && same) return giveUp(`the server refuses user name or password: ${error.reason}`)
-      if (error.code === StunError.StaleNonce && used.nonce === nonce && this.#challenge === used) return giveUp('the server calls the nonce stale that it gives out')
+      if (!stale && same) return giveUp(`the server refuses user name or password: ${error.reason}`)
+      if (stale && used.nonce === nonce && this.#challenge === used) return giveUp('the server calls the nonce stale that it gives out')
       // Once agreed on, SHA-256 is not given up again for a message that proves nothing (RFC 8489 9.2.5, last rule).
-      if (used.algorithms !== undefined && algorithms === undefined) return giveUp('the server no longer offers password algorithms: a bid-down attack')
+      if (used.algorithms !== undefined && algorithms === undefined) {
+        return giveUp('the server no longer offers password algorithms: a bid-down attack')
+      }
     }
     this.#adopt(realm, nonce, algorithms?.slice())
     return RETRY
@@ -128,7 +135,8 @@ export class LongTermCredential {
     const [username, password] = [this.#username, this.#password]
     const algorithm = (algorithms === undefined ? undefined : decodePasswordAlgorithms(algorithms)?.[0]) ?? 'MD5'
     const last = this.#challenge
-    const sameKey = last !== undefined && last.realm === realm && last.algorithm === algorithm && last.username === username && last.password === password
+    const sameUser = last?.username === username && last.password === password
+    const sameKey = sameUser && last.realm === realm && last.algorithm === algorithm
     this.#challenge = {
       realm,
       nonce,

@@ -105,7 +105,9 @@ export class LongTermVerifier {
     const one = request.value(Attribute.PasswordAlgorithm)
     if (all === undefined && one === undefined) return 'MD5'
     // A nonce with another cookie is not from here, or from before a restart: only the list of now can be compared with.
-    if (this.#algorithms === undefined || !nonce.startsWith(this.#cookie)) return one === undefined ? 'MD5' : decodePasswordAlgorithms(one)?.[0]
+    if (this.#algorithms === undefined || !nonce.startsWith(this.#cookie)) {
+      return one === undefined ? 'MD5' : decodePasswordAlgorithms(one)?.[0]
+    }
     if (all === undefined || one === undefined || all.length !== this.#algorithms.length) return undefined
     if (!sameTag(this.#algorithms, all, 0, all.length)) return undefined
     const [chosen, ...more] = decodePasswordAlgorithms(one) ?? []
@@ -137,7 +139,9 @@ export class LongTermVerifier {
     if (!/^[0-9a-f]{12}$/.test(time)) return false
     const issued = Number.parseInt(time, 16)
     if (issued > now || now - issued >= this.#lifetime) return false
-    const [expected, given] = [this.#mac(time, client), nonce.slice(cookie + 12)].map((text) => new TextEncoder().encode(text)) as [Uint8Array, Uint8Array]
+    const encoder = new TextEncoder()
+    const expected = encoder.encode(this.#mac(time, client))
+    const given = encoder.encode(nonce.slice(cookie + 12))
     return given.length === expected.length && sameTag(expected, given, 0, expected.length)
   }
 

@@ -1,6 +1,6 @@
 /**
  * The numbers of STUN and of what is built on it, as IANA has them: methods, attributes, error codes.
- * RFC 8489 (STUN), 8656 (TURN), 6062 (TURN-TCP), 8445 (ICE), 5780 (NAT behaviour). How each value is laid out is in message.ts and writer.ts.
+ * RFC 8489 (STUN), 8656 (TURN), 6062 (TURN-TCP), 8445 (ICE), 5780 (NAT behaviour). How values are laid out is in message.ts and writer.ts.
  */
 
 export const Method = {

@@ -42,7 +42,10 @@ export function encodePasswordAlgorithms(algorithms: readonly PasswordAlgorithm[
   return value
 }
 
-/** Those of the list that are known here, in its order; undefined when it is not a list. Parameters that an algorithm does not have make it another one. */
+/**
+ * Those of the list that are known here, in its order; undefined when it is not a list. Parameters that an algorithm does not have make
+ * it another one.
+ */
 export function decodePasswordAlgorithms(value: Uint8Array): readonly PasswordAlgorithm[] | undefined {
   const known: PasswordAlgorithm[] = []
   for (let at = 0; at < value.length;) {

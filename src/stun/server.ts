@@ -2,8 +2,11 @@
  * A STUN server: the sockets around binding-responder.ts, one for each address, or four for a family with two addresses (RFC 5780).
  * UDP only; TURN is in relay/.
  */
-import { Address, type DatagramSocket, type Family, type Network } from '../net/index.ts'
+import { Address, type DatagramSocket, type Network } from '../net/index.ts'
 import { BindingResponder, OTHER_IP, OTHER_PORT, type StunServerCounters } from './binding-responder.ts'
+
+/** Bytes of SOFTWARE (RFC 8489 14.14). */
+const LONGEST_SOFTWARE = 763
 
 export interface StunServerOptions {
   readonly network: Network
@@ -38,13 +41,19 @@ export async function createStunServer(options: StunServerOptions): Promise<Stun
   const port = portOption('port', options.port ?? 3478)
   const alternatePort = portOption('alternatePort', options.alternatePort ?? (port === 0 || port === 0xffff ? 0 : port + 1))
   if (port !== 0 && port === alternatePort) throw new RangeError('alternatePort must differ from port')
-  if (software !== undefined && new TextEncoder().encode(software).length > 763) throw new RangeError('software must have at most 763 bytes') // RFC 8489 14.14
+  if (software !== undefined && new TextEncoder().encode(software).length > LONGEST_SOFTWARE) {
+    throw new RangeError(`software must have at most ${LONGEST_SOFTWARE} bytes`)
+  }
   const wildcard = options.addresses === undefined
   const ips = wildcard ? [Address.any(4), Address.any(6)] : options.addresses.map((ip) => Address.of(ip, 0))
   const groups = ([4, 6] as const).map((family) => ips.filter((ip) => ip.family === family))
   for (const group of groups) {
-    if (group.length > 2 || (group.length === 2 && group[0]?.key === group[1]?.key)) throw new RangeError('addresses must be one or two different ones of a family')
-    if (group.length === 2 && group.some(({ scope }) => scope === 'unspecified')) throw new RangeError('addresses: a wildcard cannot be one of two')
+    if (group.length > 2 || (group.length === 2 && group[0]?.key === group[1]?.key)) {
+      throw new RangeError('addresses must be one or two different ones of a family')
+    }
+    if (group.length === 2 && group.some(({ scope }) => scope === 'unspecified')) {
+      throw new RangeError('addresses: a wildcard cannot be one of two')
+    }
   }
   if (ips.length === 0) throw new RangeError('addresses must not be empty')
 
@@ -76,9 +85,15 @@ export async function createStunServer(options: StunServerOptions): Promise<Stun
 }
 
 /** One socket, or four at their positions. All that open are added to `opened`, whatever happens to the others. */
-async function openGroup(network: Network, ips: readonly Address[], port: number, alternatePort: number, opened: DatagramSocket[]): Promise<readonly DatagramSocket[]> {
+async function openGroup(
+  network: Network,
+  ips: readonly Address[],
+  port: number,
+  alternatePort: number,
+  opened: DatagramSocket[],
+): Promise<readonly DatagramSocket[]> {
   const open = async (ip: Address, at: number): Promise<DatagramSocket> => {
-    const socket = await network.bind({ family: ip.family as Family, ip: ip.zone === '' ? ip.ip : `${ip.ip}%${ip.zone}`, port: at })
+    const socket = await network.bind({ family: ip.family, ip: ip.zone === '' ? ip.ip : `${ip.ip}%${ip.zone}`, port: at })
     opened.push(socket)
     return socket
   }

@@ -77,7 +77,9 @@ export class Transactions {
   /** Sends the request and waits. @throws RangeError for a schedule that makes no sense */
   start(request: TransactionRequest): Transaction {
     const schedule = request.schedule ?? RFC_SCHEDULE
-    if (!Number.isInteger(schedule.count) || schedule.count < 1) throw new RangeError(`schedule.count must be an integer of at least 1, not ${schedule.count}`)
+    if (!Number.isInteger(schedule.count) || schedule.count < 1) {
+      throw new RangeError(`schedule.count must be an integer of at least 1, not ${schedule.count}`)
+    }
     for (const name of ['initial', 'factor', 'last'] as const) {
       if (!(schedule[name] >= 0)) throw new RangeError(`schedule.${name} must be a number of at least 0, not ${schedule[name]}`)
     }

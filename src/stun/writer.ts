@@ -32,13 +32,15 @@ export class MessageWriter {
 
   /** @param capacity bytes to begin with, 1500 by default. A longer message makes the buffer grow, up to 65,552 bytes; then RangeError. */
   constructor(capacity = 1500) {
-    if (!Number.isInteger(capacity) || capacity < HEADER_LENGTH) throw new RangeError(`capacity must be an integer of at least 20, not ${capacity}`)
+    if (!Number.isInteger(capacity) || capacity < HEADER_LENGTH) {
+      throw new RangeError(`capacity must be an integer of at least ${HEADER_LENGTH}, not ${capacity}`)
+    }
     this.#data = new Uint8Array(capacity)
   }
 
   /** Begins a message, and drops one that was not finished. `transactionId` is copied. */
   start(messageClass: MessageClass, method: number, transactionId: Uint8Array): this {
-    if (!Number.isInteger(method) || method < 0 || method > 0xfff) throw new RangeError(`method must be an integer of 12 bits, not ${method}`)
+    if (!Number.isInteger(method) || method < 0 || method > 0xfff) throw new RangeError(`method must have 12 bits, not be ${method}`)
     if (transactionId.length !== 12) throw new RangeError(`transactionId must have 12 bytes, not ${transactionId.length}`)
     const c = CLASSES.indexOf(messageClass)
     // RFC 8489 5: class bits C1 and C0 at 0x100 and 0x010, the method in the bits around them.
@@ -76,14 +78,14 @@ export class MessageWriter {
   }
 
   uint32(type: number, value: number): this {
-    if (value >>> 0 !== value) throw new RangeError(`value of attribute 0x${type.toString(16)} must be an integer of 32 bits, not ${value}`)
+    if (value >>> 0 !== value) throw outOfRange(type, 32, value)
     const at = this.#attribute(type, 4)
     putUint32(this.#data, at, value)
     return this
   }
 
   uint64(type: number, value: bigint): this {
-    if (value < 0n || value > 0xffff_ffff_ffff_ffffn) throw new RangeError(`value of attribute 0x${type.toString(16)} must have 64 bits, not ${value}`)
+    if (value < 0n || value > 0xffff_ffff_ffff_ffffn) throw outOfRange(type, 64, value)
     const at = this.#attribute(type, 8)
     putUint32(this.#data, at, Number(value >> 32n))
     putUint32(this.#data, at + 4, Number(value & 0xffff_ffffn))
@@ -157,7 +159,7 @@ export class MessageWriter {
     return this
   }
 
-  /** The message: a view of the buffer, valid until the next `start`. Callers that keep it, or send more than one in a turn, take `.slice()`. */
+  /** The message: a view of the buffer, valid until the next `start`. Who keeps it, or sends more than one in a turn, takes `.slice()`. */
   finish(): Uint8Array {
     if (this.#state === IDLE) throw misplaced(IDLE, 0)
     this.#putLength()
@@ -206,6 +208,10 @@ function putUint32(data: Uint8Array, at: number, value: number): void {
   data[at + 1] = value >>> 16
   data[at + 2] = value >>> 8
   data[at + 3] = value
+}
+
+function outOfRange(type: number, bits: number, value: number | bigint): RangeError {
+  return new RangeError(`value of attribute 0x${type.toString(16)} must be an unsigned integer of ${bits} bits, not ${value}`)
 }
 
 function misplaced(state: number, type: number): TypeError {

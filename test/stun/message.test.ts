@@ -1,7 +1,8 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { Address } from '../../src/net/index.ts'
-import { Attribute, IntegrityKey, looksLikeStun, Message, type MessageClass, MessageWriter, Method, transactionKey } from '../../src/stun/index.ts'
+import { Attribute, IntegrityKey, looksLikeStun, Message, type MessageClass } from '../../src/stun/index.ts'
+import { MessageWriter, Method, transactionKey } from '../../src/stun/index.ts'
 import { SeededRandom } from './manual-clock.ts'
 import { bytesOf, hexOf, vectors } from './stun-vectors.ts'
 
@@ -171,7 +172,8 @@ describe('values', () => {
 
   it('RFC 8489 14.1: an address is of a known family and of its length', () => {
     const bad = ['0001000001020304ff', '00020000010203040', '0003000001020304', '00', ''].map((hex) => bytesOf(hex))
-    for (const value of bad) expect(read(start().bytes(Attribute.XorMappedAddress, value).finish()).address(Attribute.XorMappedAddress)).toBeUndefined()
+    const type = Attribute.XorMappedAddress
+    for (const value of bad) expect(read(start().bytes(type, value).finish()).address(type)).toBeUndefined()
   })
 
   it('RFC 8656 10.1: every XOR-PEER-ADDRESS of a CreatePermission is there', () => {
@@ -187,7 +189,8 @@ describe('values', () => {
     expect(read(start().bytes(Attribute.MappedAddress, value).finish()).address(Attribute.MappedAddress)?.key).toBe('192.0.2.1:3478')
   })
 
-  it.each([[300, '00000300'], [401, '00000401'], [420, '00000414'], [438, '00000426'], [699, '00000663']])('RFC 8489 14.8: %i is %s on the wire', (code, hex) => {
+  const codes = [[300, '00000300'], [401, '00000401'], [420, '00000414'], [438, '00000426'], [699, '00000663']] as const
+  it.each(codes)('RFC 8489 14.8: %i is %s on the wire', (code, hex) => {
     const message = read(start('error').errorCode(code, '').finish())
     expect(hexOf(message.value(Attribute.ErrorCode)!)).toBe(hex)
     expect(message.errorCode()).toEqual({ code, reason: '' })
@@ -278,7 +281,9 @@ describe('integrity', () => {
   })
 
   it('a MESSAGE-INTEGRITY of another length than 20 is invalid', () => {
-    for (const length of [0, 16, 24]) expect(read(start().bytes(Attribute.MessageIntegrity, new Uint8Array(length)).finish()).integrity(KEY)).toBe('invalid')
+    for (const length of [0, 16, 24]) {
+      expect(read(start().bytes(Attribute.MessageIntegrity, new Uint8Array(length)).finish()).integrity(KEY)).toBe('invalid')
+    }
   })
 
   it('that is not there is absent', () => {
@@ -288,7 +293,8 @@ describe('integrity', () => {
 
   it('of long messages, beyond what fits the first buffers, verifies', () => {
     for (const size of [1400, 2048, 4096, 60_000]) {
-      const message = read(start().bytes(Attribute.Data, new Uint8Array(size).fill(7)).integrity(KEY).integritySha256(KEY).fingerprint().finish())
+      const writer = start().bytes(Attribute.Data, new Uint8Array(size).fill(7))
+      const message = read(writer.integrity(KEY).integritySha256(KEY).fingerprint().finish())
       expect([message.integrity(KEY), message.integritySha256(KEY), message.fingerprint()]).toEqual(['valid', 'valid', 'valid'])
     }
   })

@@ -1,6 +1,7 @@
 import { beforeEach, describe, expect, it } from 'vitest'
 import { Address, Timers } from '../../src/net/index.ts'
-import { Message, MessageWriter, Method, type Outcome, type RetransmissionSchedule, type TransactionRequest, Transactions } from '../../src/stun/index.ts'
+import { Message, MessageWriter, Method, Transactions } from '../../src/stun/index.ts'
+import type { Outcome, RetransmissionSchedule, TransactionRequest } from '../../src/stun/index.ts'
 import { ManualClock, SeededRandom } from './manual-clock.ts'
 
 const SERVER = Address.of('192.0.2.1', 3478)

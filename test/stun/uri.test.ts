@@ -73,7 +73,8 @@ it.each([
 })
 
 describe('a URI written again', () => {
-  it.each(['stun:example.org', 'stun:[2001:db8::1]:99', 'turns:example.org?transport=tcp', 'turn:192.0.2.7:443?transport=udp'])('is %s', (text) => {
+  const texts = ['stun:example.org', 'stun:[2001:db8::1]:99', 'turns:example.org?transport=tcp', 'turn:192.0.2.7:443?transport=udp']
+  it.each(texts)('is %s', (text) => {
     expect(formatServerUri(parseServerUri(text))).toBe(text)
   })
 
