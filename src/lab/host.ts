@@ -205,8 +205,10 @@ export class LabHost implements Network, Device, Sleeper, SocketOwner {
   }
 
   /** @internal */
-  arrive(packet: Packet): void {
+  arrive(packet: Packet, nic?: Nic): void {
     const { scheduler, trace } = this.#world
+    // A zone is the receiver's name for its own interface, RFC 4007 6.
+    if (packet.from.zone !== '' && nic !== undefined) packet.from = Address.of(`${packet.from.ip}%${nic.name}`, packet.from.port)
     if (this.asleepUntil > scheduler.now) return trace.drop(this, packet, 'suspended')
     if (packet.to.scope !== 'multicast' && !this.#routing.has(packet.to.ip)) return trace.drop(this, packet, 'gone')
     const outside = packet.from.scope !== 'loopback'

@@ -51,6 +51,12 @@ class Endpoint {
   shared: Mapping | undefined
   /** By the peer: all of them with ADM and APDM, only those that poison has pushed aside with EIM. */
   readonly byPeer = new Map<string, Mapping>()
+  /** Peers that came in first by another mapping than the one that packets to them would get: the answers leave by it. */
+  readonly answers = new Map<string, { readonly mapping: Mapping; expires: number }>()
+
+  get empty(): boolean {
+    return this.shared === undefined && this.byPeer.size === 0 && this.answers.size === 0
+  }
 }
 
 export class NatTable {
@@ -120,6 +126,7 @@ export class NatTable {
         if (open) permit.expires = now + this.#lifetime
       }
     }
+    if (mapping.fixed || (this.#options.mapping !== 'EIM' && filtering !== 'APDF')) this.#expectAnswer(mapping, remote, now)
     return mapping.internal
   }
 
@@ -148,8 +155,25 @@ export class NatTable {
     return result
   }
 
+  /** A session is of both directions: the answer to what came in leaves by the mapping by which it came, unless one stood before. */
+  #expectAnswer(mapping: Mapping, remote: Address, now: number): void {
+    const endpoint = this.#endpoint(mapping.internal)
+    const own = this.#find(endpoint, remote, now)
+    const permit = own?.permits.get(this.#options.filtering === 'ADF' ? remote.ip : remote.key)
+    if (own !== mapping && permit !== undefined && permit.expires > now) return
+    const expires = now + this.#lifetime
+    const answer = endpoint.answers.get(remote.key)
+    if (answer?.mapping === mapping) answer.expires = expires
+    else if (own !== mapping) endpoint.answers.set(remote.key, { mapping, expires })
+  }
+
   #find(endpoint: Endpoint, remote: Address, now: number): Mapping | undefined {
     const { mapping } = this.#options
+    const answer = endpoint.answers.size === 0 ? undefined : endpoint.answers.get(remote.key)
+    if (answer !== undefined && answer.expires > now && this.#external.get(answer.mapping.external.key) === answer.mapping) {
+      answer.expires = now + this.#lifetime
+      return answer.mapping
+    }
     if (mapping === 'EIM') {
       const aside = endpoint.byPeer.size === 0 ? undefined : endpoint.byPeer.get(remote.key)
       if (aside !== undefined && aside.expires > now) return aside
@@ -220,7 +244,7 @@ export class NatTable {
     if (endpoint === undefined) return
     if (endpoint.shared === mapping) endpoint.shared = undefined
     if (mapping.peer !== undefined && endpoint.byPeer.get(mapping.peer) === mapping) endpoint.byPeer.delete(mapping.peer)
-    if (endpoint.shared === undefined && endpoint.byPeer.size === 0) this.#endpoints.delete(mapping.internal.key)
+    if (endpoint.empty) this.#endpoints.delete(mapping.internal.key)
   }
 
   /** Whether one more session fits. Sweeps the expired ones out when the table is full, and now and then for the memory's sake. */
@@ -244,6 +268,10 @@ export class NatTable {
         mapping.permits.delete(key)
         this.#sessions--
       }
+    }
+    for (const [internal, endpoint] of this.#endpoints) {
+      for (const [peer, answer] of endpoint.answers) if (answer.expires <= now) endpoint.answers.delete(peer)
+      if (endpoint.empty) this.#endpoints.delete(internal)
     }
     for (const [external, peers] of this.#poison) {
       for (const [peer, expires] of peers) if (expires <= now) peers.delete(peer)

@@ -260,6 +260,14 @@ describe('REQ-8 filtering', () => {
     expect(table.in(toPeer, STRANGER)).toBe('filtered')
   })
 
+  test('a hard NAT that lets strangers in answers them from the port to which they came', () => {
+    const table = bench({ mapping: 'APDM', filtering: 'EIF', ports: 'random' })
+    const external = table.out(HOST, PEER)
+    expect(table.in(external, STRANGER)).toBe(HOST.key)
+    expect(table.out(HOST, STRANGER)).toBe(external)
+    expect(table.out(HOST, PEER_OTHER_PORT)).not.toBe(external)
+  })
+
   test('an external port that nobody has lets nobody in', () => {
     expect(bench({ filtering: 'EIF' }).in('203.0.113.1:9999', PEER)).toBe('no-mapping')
   })
@@ -380,6 +388,30 @@ describe('a forward', () => {
     const { table } = bench({})
     table.forward(HOST, external, 0)
     expect(String(table.outbound(HOST, PEER, 0))).toBe('203.0.113.1:5000')
+  })
+
+  test('carries the answers to those who came in by it, and to nobody else', () => {
+    const { table } = bench({})
+    table.outbound(HOST, PEER, 0)
+    table.forward(HOST, external, 0)
+    table.inbound(external, STRANGER, 10)
+    expect(String(table.outbound(HOST, STRANGER, 20))).toBe(external.key)
+    expect(String(table.outbound(HOST, PEER_OTHER_PORT, 20))).toBe('203.0.113.1:5000')
+  })
+
+  test('carries no answer once a lifetime has passed in silence', () => {
+    const { table } = bench({ lifetime: 1000 })
+    table.forward(HOST, external, 0)
+    table.inbound(external, STRANGER, 0)
+    expect(String(table.outbound(HOST, STRANGER, 1000))).toBe('203.0.113.1:5000')
+  })
+
+  test('leaves a session alone that the host had opened before from its own port', () => {
+    const { table } = bench({})
+    table.forward(HOST, external, 0)
+    table.outbound(HOST, PEER, 0)
+    table.inbound(external, PEER, 10)
+    expect(String(table.outbound(HOST, PEER, 20))).toBe('203.0.113.1:5000')
   })
 
   test('ends when it is taken back', () => {
