@@ -4,7 +4,7 @@
  */
 import type { Base } from './candidates/index.ts'
 import { splitUsername, type Verdict } from './ice/index.ts'
-import type { Address } from './net/index.ts'
+import type { Address, SendFailure } from './net/index.ts'
 import { Attribute, looksLikeStun, Message, Method, type Transactions } from './stun/index.ts'
 
 /** One side of checks: knows a user fragment and the transactions it started. */
@@ -17,7 +17,9 @@ export interface CheckReceiver {
 export interface DataReceiver {
   /** The message is authentic STUN of this receiver's peer, though nobody waits for it: a duplicate, a late answer. */
   recognises(message: Message): boolean
-  handleData(data: Uint8Array, base: Base, from: Address): void
+  handleData(data: Uint8Array): void
+  /** The system refused to send there. */
+  sendFailed(failure: SendFailure): void
 }
 
 export interface DropCounters {
@@ -95,7 +97,7 @@ export class Demultiplexer {
   receive(base: Base, data: Uint8Array, from: Address): void {
     const owner = this.#addresses.get(base)?.get(from.key)
     if (looksLikeStun(data) && this.#takeStun(base, data, from, owner)) return
-    if (owner !== undefined) owner.handleData(data, base, from)
+    if (owner !== undefined) owner.handleData(data)
     else if (!this.#passOn(base, data, from)) this.dropped.stray++
   }
 

@@ -5,7 +5,7 @@
 import type { Base, LocalCandidate } from './candidates/index.ts'
 import type { CheckReceiver, DataReceiver, Demultiplexer } from './demultiplexer.ts'
 import { type AgentEvent, type AgentOutlet, type Credentials, createCredentials, IceAgent, type Pair, type Verdict } from './ice/index.ts'
-import type { Address, Paced, Pacer, Random, Timer, Timers } from './net/index.ts'
+import type { Address, Paced, Pacer, Random, SendFailure, Timer, Timers } from './net/index.ts'
 import type { Message } from './stun/index.ts'
 
 /** What sessions share: the traversal's sockets and what it knows of the network. */
@@ -30,13 +30,44 @@ const MAX_HELD = 32
 /** Another session's pair that was answered this recently, in milliseconds, keeps its address. */
 const FRESH = 10_000
 
-export class Generation implements AgentOutlet, CheckReceiver, DataReceiver, Paced {
+/** The right to what comes from one address to one base: nothing in a datagram would tell two sessions apart there. */
+class Claim implements DataReceiver {
+  readonly generation: Generation
+  readonly pair: Pair
+
+  constructor(generation: Generation, pair: Pair) {
+    this.generation = generation
+    this.pair = pair
+  }
+
+  handleData(data: Uint8Array): void {
+    this.generation.receive(data, this.pair)
+  }
+
+  recognises(message: Message): boolean {
+    return this.generation.agent.recognises(message)
+  }
+
+  sendFailed(failure: SendFailure): void {
+    const { base, to } = this.pair
+    this.generation.tell((agent, now) => agent.sendFailed(base, to, failure, now))
+  }
+
+  /** Gives way to another session: when its own is dead, or, with neither alive yet, by an order that both ends see alike. */
+  yieldsTo(other: Generation, now: number): boolean {
+    const { state, valid, lastResponseAt = Number.NEGATIVE_INFINITY } = this.pair
+    if (state === 'failed' || valid) return now - lastResponseAt >= FRESH
+    return other.order < this.generation.order
+  }
+}
+
+export class Generation implements AgentOutlet, CheckReceiver, Paced {
   readonly number: number
   readonly agent: IceAgent
   readonly #ground: Ground
   readonly #owner: GenerationOwner
   readonly #held: { readonly pair: Pair; readonly data: Uint8Array }[] = []
-  readonly #claimed = new Set<Pair>()
+  readonly #claims = new Map<Pair, Claim>()
   #timer: Timer | undefined
   #timerAt = Number.POSITIVE_INFINITY
   #closed = false
@@ -85,8 +116,7 @@ export class Generation implements AgentOutlet, CheckReceiver, DataReceiver, Pac
     this.#timer = undefined
     this.#ground.pacer.withdraw(this)
     this.#ground.demultiplexer.deleteUfrag(this.agent.local.ufrag, this)
-    for (const pair of this.#claimed) this.#ground.demultiplexer.release(pair.base, pair.to, this)
-    this.#claimed.clear()
+    for (const pair of this.#claims.keys()) this.#release(pair)
     this.#held.length = 0
   }
 
@@ -100,14 +130,10 @@ export class Generation implements AgentOutlet, CheckReceiver, DataReceiver, Pac
     return this.#run((now) => this.agent.handleResponse(message, base, from, now))
   }
 
-  recognises(message: Message): boolean {
-    return this.agent.recognises(message)
-  }
-
-  handleData(data: Uint8Array, base: Base, from: Address): void {
-    const pair = this.agent.findPair(base, from)
-    if (pair?.valid === true) this.#owner.receive(data)
-    else if (pair !== undefined && pair.state !== 'failed' && this.#held.length < MAX_HELD) this.#held.push({ pair, data })
+  /** Data from the far end of a pair that this generation has claimed. */
+  receive(data: Uint8Array, pair: Pair): void {
+    if (pair.valid) this.#owner.receive(data)
+    else if (pair.state !== 'failed' && this.#held.length < MAX_HELD) this.#held.push({ pair, data })
     else this.droppedEarly++
   }
 
@@ -133,39 +159,49 @@ export class Generation implements AgentOutlet, CheckReceiver, DataReceiver, Pac
     return this.#run((now) => this.agent.paced(now))
   }
 
+  mayUse(base: Base, from: Address): boolean {
+    const claim = this.#claimOn(base, from)
+    return claim === undefined || claim.generation.#owner === this.#owner || claim.yieldsTo(this, this.#ground.timers.now())
+  }
+
   event(event: AgentEvent): void {
-    if (event.kind === 'heard' || event.kind === 'valid') {
-      if (!this.#claim(event.pair)) return
-    } else if (event.kind === 'lost') this.#unclaim(event.pair)
+    if (event.kind === 'heard') this.#claim(event.pair, false)
+    else if (event.kind === 'valid') this.#claim(event.pair, true)
+    else if (event.kind === 'lost') this.#release(event.pair)
     this.#owner.agentEvent(this, event)
-    if (event.kind === 'valid') this.#release(event.pair)
+    if (event.kind === 'valid') this.#deliverHeld(event.pair)
   }
 
-  /** The peer's address is ours now, unless another session is alive there: without it no datagram could be told apart. */
-  #claim(pair: Pair): boolean {
-    const { demultiplexer, timers } = this.#ground
-    const other = demultiplexer.ownerOf(pair.base, pair.to)
-    if (other instanceof Generation && other !== this && other.#owner !== this.#owner && other.#isAlive(pair, timers.now())) {
-      this.#run((now) => this.agent.refuse(pair, 'another session uses this address', now))
-      return false
-    }
-    demultiplexer.claim(pair.base, pair.to, this)
-    this.#claimed.add(pair)
-    return true
+  /** The same for both ends of a session, and different for every session: how two of them agree on who gives way. */
+  get order(): string {
+    const { local, remote } = this.agent
+    // Without the peer's half there is no common order yet: last.
+    return remote === undefined ? '~' : [local.ufrag, remote.ufrag].sort().join(' ')
   }
 
-  #isAlive(pair: Pair, now: number): boolean {
-    const own = this.agent.findPair(pair.base, pair.to)
-    return own?.valid === true && now - (own.lastResponseAt ?? 0) < FRESH
+  /** @param over takes it over from the last generation, which may be using it */
+  #claim(pair: Pair, over: boolean): void {
+    const present = this.#claimOn(pair.base, pair.to)
+    if (present !== undefined && present.generation.#owner === this.#owner && !over) return
+    const claim = new Claim(this, pair)
+    this.#claims.set(pair, claim)
+    this.#ground.demultiplexer.claim(pair.base, pair.to, claim)
   }
 
-  #unclaim(pair: Pair): void {
-    this.#claimed.delete(pair)
-    this.#ground.demultiplexer.release(pair.base, pair.to, this)
+  #claimOn(base: Base, from: Address): Claim | undefined {
+    const owner = this.#ground.demultiplexer.ownerOf(base, from)
+    return owner instanceof Claim ? owner : undefined
+  }
+
+  #release(pair: Pair): void {
+    const claim = this.#claims.get(pair)
+    if (claim === undefined) return
+    this.#claims.delete(pair)
+    this.#ground.demultiplexer.release(pair.base, pair.to, claim)
   }
 
   /** Hands over what waited for this pair to become valid, in the order it came. */
-  #release(pair: Pair): void {
+  #deliverHeld(pair: Pair): void {
     const ready = this.#held.filter((held) => held.pair === pair)
     if (ready.length === 0) return
     this.#held.splice(0, this.#held.length, ...this.#held.filter((held) => held.pair !== pair))

@@ -52,8 +52,8 @@ export interface SessionHost extends Ground {
 const MAX_QUEUED = 64
 /** The last generation lives on this long after the new one has a path: the peer may still send there. */
 const OVERLAP = 5_000
-/** With other pairs still being tried, this long before everything starts anew. */
-const RESTART_DELAY = 2_000
+/** Without a path, this long before everything starts anew: other pairs, or another interface, may come first. */
+const RESTART_DELAY = 1_000
 
 export class Session extends EventEmitter<SessionEvents> {
   /** The name given to `connect`. */
@@ -175,7 +175,7 @@ export class Session extends EventEmitter<SessionEvents> {
   /** Starts over with new credentials (RFC 8445 9). The path stays in use until the new attempt has one. */
   restart(): void {
     if (this.#state === 'closed' || this.#state === 'idle') return
-    this.#begin('restart')
+    this.#begin('restart asked for')
   }
 
   /** Tells the peer by a last signal, and frees everything. Idempotent. */
@@ -231,7 +231,12 @@ export class Session extends EventEmitter<SessionEvents> {
 
   #receive(data: Uint8Array): void {
     this.#received++
-    this.#emit('message', data)
+    try {
+      // Not by way of `#emit`: its rest parameters would cost an array per datagram.
+      this.emit('message', data)
+    } catch (error) {
+      this.#listenerThrew('message', error)
+    }
   }
 
   #agentEvent(generation: Generation, event: AgentEvent): void {
@@ -304,6 +309,8 @@ export class Session extends EventEmitter<SessionEvents> {
       if (signal.id !== undefined) this.#signaller.announce()
     }
     for (const reason of generation.tell((agent, now) => agent.addRemotes(candidates, now))) this.#log.refuse(reason)
+    // Ours say everything anew; another agent's description may be one candidate of many.
+    if (signal.id !== undefined) generation.tell((agent, now) => agent.withdrawRemotes(candidates, now))
   }
 
   /**
@@ -378,8 +385,7 @@ export class Session extends EventEmitter<SessionEvents> {
     diagnose('path', () => ({ event: 'lost', peer: this.peer }))
     this.#ready = new Deferred()
     this.#setState('connecting')
-    const others = this.#current?.agent.pairs.some(({ state }) => state !== 'failed') === true
-    this.#restart = this.#host.timers.after(others ? RESTART_DELAY : 0, () => this.#begin('restart'))
+    this.#restart = this.#host.timers.after(RESTART_DELAY, () => this.#begin('the path was lost'))
   }
 
   #fail(reason: string): void {
@@ -453,17 +459,21 @@ export class Session extends EventEmitter<SessionEvents> {
     this.#emit('state', state)
   }
 
-  /** A listener that throws must not leave the agent halfway (its error is the caller's to see, not ours to swallow). */
   #emit<K extends keyof SessionEvents>(event: K, ...values: SessionEvents[K]): void {
     try {
       ;(this.emit as (event: K, ...values: SessionEvents[K]) => boolean)(event, ...values)
     } catch (error) {
-      if (event !== 'error' && this.listenerCount('error') > 0) this.#emit('error', error as Error)
-      else
-        queueMicrotask(() => {
-          throw error
-        })
+      this.#listenerThrew(event, error)
     }
+  }
+
+  /** A listener that throws must not leave the agent halfway; its error is the caller's to see, not ours to swallow. */
+  #listenerThrew(event: keyof SessionEvents, error: unknown): void {
+    if (event !== 'error' && this.listenerCount('error') > 0) this.#emit('error', error as Error)
+    else
+      queueMicrotask(() => {
+        throw error
+      })
   }
 
   #note(text: string): void {

@@ -36,6 +36,8 @@ export interface AgentOutlet {
   forget(key: string): void
   /** Asks for a slot of the process-wide pace: `paced` is called, perhaps at once. */
   requestSlot(urgent: boolean): void
+  /** Asked of every address that proved itself: false when it belongs to another session, and then it is as if nothing had come. */
+  mayUse(base: Base, from: Address): boolean
   /** May close the agent; nothing of the agent is halfway when it comes. */
   event(event: AgentEvent): void
 }
@@ -165,10 +167,22 @@ export class IceAgent {
     return refused
   }
 
+  /** The peer does not offer these any more: their pairs end now, not when consent runs out. */
+  withdrawRemotes(offered: readonly Candidate[], now: number): void {
+    const gone = this.#candidates.withdraw(offered)
+    for (const pair of this.pairs) {
+      if (!gone.includes(pair.remote)) continue
+      this.#drop(pair, 'the peer withdrew this address')
+      this.#list.delete(pair)
+    }
+    this.#settle(now)
+  }
+
   /** A Binding request that names us. Authenticated first; before that it costs one HMAC and changes nothing. */
   handleRequest(message: Message, base: Base, from: Address, now: number): Verdict {
     const sender = splitUsername(message.text(Attribute.Username))?.sender
     if (this.#closed || sender === undefined || message.integrity(this.#localKey) !== 'valid') return 'stranger'
+    if (!this.#outlet.mayUse(base, from)) return 'taken'
     const unknown = message.unknownRequired(KNOWN_IN_CHECKS)
     if (unknown.length > 0) return this.#answerError(message, base, from, { code: 420, reason: 'Unknown Attribute', unknown })
     const content = readCheck(message)
@@ -202,7 +216,8 @@ export class IceAgent {
     // From elsewhere, or to another socket, than was asked: the two directions differ (RFC 8445 7.2.5.2.1).
     if (pair.base !== base || pair.to.key !== from.key) {
       if (!pair.valid && pair.outstanding.size === 0) pair.fail(`answered from ${from}`)
-    } else if (message.class === 'error') this.#refused(pair, check, message, now)
+    } else if (!this.#outlet.mayUse(base, from)) this.#drop(pair, 'another session uses this address')
+    else if (message.class === 'error') this.#refused(pair, check, message, now)
     else this.#succeeded(pair, check, message, now)
     this.#settle(now)
     return 'taken'
@@ -214,12 +229,6 @@ export class IceAgent {
     // Full queues pass, and "refused" may come from a NAT that the peer has not opened yet.
     if (pair === undefined || pair.state === 'failed' || failure === 'ENOBUFS' || failure === 'ECONNREFUSED') return
     this.#drop(pair, failure)
-    this.#settle(now)
-  }
-
-  /** Ends a pair for a reason of the owner's. */
-  refuse(pair: Pair, reason: string, now: number): void {
-    this.#drop(pair, reason)
     this.#settle(now)
   }
 

@@ -46,6 +46,14 @@ export class CandidateSet {
     return undefined
   }
 
+  /** Forgets signalled candidates that are not offered any more, and returns them. */
+  withdraw(offered: readonly Candidate[]): readonly Candidate[] {
+    const kept = new Set(offered.map(({ address }) => address.key))
+    const gone = this.remotes.filter(({ type, address }) => type !== 'prflx' && !kept.has(address.key))
+    for (const { address } of gone) this.#remotes.delete(address.key)
+    return gone
+  }
+
   /**
    * The remote candidate a check came from: a known one, or a peer-reflexive one learnt now (RFC 8445 7.3.1.3).
    * Undefined when there are too many already.

@@ -20,10 +20,16 @@ export function bestValid(pairs: readonly Pair[]): Pair | undefined {
 
 /** A better kind, a clearly shorter round trip, or about the same round trip and a higher priority. */
 export function isBetter(candidate: Pair, current: Pair): boolean {
+  if (isDoubtful(candidate) !== isDoubtful(current)) return isDoubtful(current)
   if (candidate.kind !== current.kind) return candidate.kind === 'direct'
   const gain = (current.rtt ?? 0) - (candidate.rtt ?? 0)
   if (Math.abs(gain) > RTT_MARGIN) return gain > 0
   return comparePairPriority(candidate.priority, current.priority) < 0
+}
+
+/** Two questions in a row without an answer: consent lasts longer, but a pair that answers is to be preferred. */
+function isDoubtful(pair: Pair): boolean {
+  return pair.unanswered >= 2
 }
 
 /** What the controlled side follows: the highest nomination value; among equals, as with aggressive nomination, the highest priority. */
@@ -41,7 +47,7 @@ export function followed(pairs: readonly Pair[]): Pair | undefined {
 export function toRenominate(pairs: readonly Pair[], current: Pair | undefined, changedAt: number, now: number): Pair | undefined {
   const best = bestValid(pairs)
   if (best === undefined || best === current) return undefined
-  if (current === undefined || !current.valid || current.kind !== best.kind) return best
+  if (current === undefined || !current.valid || current.kind !== best.kind || isDoubtful(current)) return best
   // Between pairs of one kind there is no hurry after the first moments, and measured times wander.
   const settled = now - (current.validSince ?? now) > NOMINATION_WAIT
   return isBetter(best, current) && (!settled || now - changedAt >= RENOMINATION_INTERVAL) ? best : undefined

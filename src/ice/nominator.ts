@@ -11,7 +11,7 @@ export class Nominator {
   #count = 0
   #firstValidAt: number | undefined
   /** When to decide again; infinity for never. */
-  decideAt = Number.POSITIVE_INFINITY
+  decideAt: number = Number.POSITIVE_INFINITY
 
   /** Something became valid. */
   validated(now: number): void {

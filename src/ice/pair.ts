@@ -38,12 +38,12 @@ export class Pair {
   priority: PairPriority
   /** Lower is checked earlier; see `likelihood`. */
   readonly likelihood: number
-  readonly outstanding = new Map<string, Check>()
+  readonly outstanding: Map<string, Check> = new Map()
   /** Checks sent without an answer since the last one, or since it was revived. */
   unanswered = 0
   sent = 0
   received = 0
-  nextCheckAt = Number.POSITIVE_INFINITY
+  nextCheckAt: number = Number.POSITIVE_INFINITY
   /** In the triggered-check queue. */
   triggered = false
   /** The local candidate that the peer sees, once a check succeeded (RFC 8445 7.2.5.3.2): set means the pair is valid. */
@@ -51,7 +51,7 @@ export class Pair {
   validSince: number | undefined
   lastResponseAt: number | undefined
   /** When consent is asked for next (RFC 7675). */
-  consentAt = Number.POSITIVE_INFINITY
+  consentAt: number = Number.POSITIVE_INFINITY
   /** Milliseconds, smoothed as RFC 6298 2.3 does. */
   rtt: number | undefined
   /** An authenticated check came in from there. */
