@@ -45,6 +45,7 @@ it('RFC 8265 4.2: composed and decomposed letters, and spaces of any kind, make 
   const message = Message.read(data)!
   expect(message.integrity(IntegrityKey.shortTerm('Am\u00e9lie x'))).toBe('valid')
   expect(message.integrity(IntegrityKey.shortTerm('Amelie x'))).toBe('invalid')
+  expect(message.integrity(IntegrityKey.fromBytes(new TextEncoder().encode('Am\u00e9lie x')))).toBe('valid') // composed: NFC
 })
 
 it('a key of bytes is independent of the memory it came in', () => {
