@@ -49,7 +49,12 @@ class End<T> implements ChannelEnd<T> {
 }
 
 /** @internal use `lab.channel` */
-export function createChannel<T>(scheduler: Scheduler, random: SeededRandom, options: ChannelOptions, delay: number): [ChannelEnd<T>, ChannelEnd<T>] {
+export function createChannel<T>(
+  scheduler: Scheduler,
+  random: SeededRandom,
+  options: ChannelOptions,
+  delay: number,
+): [ChannelEnd<T>, ChannelEnd<T>] {
   const { jitter = 0, loss = 0, duplicate = 0, reorder = 0 } = options
   const oneWay = options.delay ?? delay
   const lane = (target: () => End<T>): ((message: T) => void) => {

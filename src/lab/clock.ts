@@ -34,7 +34,7 @@ export class Scheduler {
   }
 
   schedule(event: Event, at: number): void {
-    event.time = at > this.now ? at : this.now
+    event.time = Math.max(at, this.now)
     event.order = this.#order++
     event.index = this.#heap.length
     this.#heap.push(event)

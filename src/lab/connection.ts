@@ -112,11 +112,16 @@ export class Connection implements Stream {
     const tcp = packet.tcp as TcpHeader
     if (tcp.rst === true) {
       // A reset in answer to our own end is only the other side having forgotten us first.
-      return this.#finish(this.#ending && this.#open ? undefined : failure(this.#open ? 'ECONNRESET' : 'ECONNREFUSED'))
+      this.#finish(this.#ending && this.#open ? undefined : failure(this.#open ? 'ECONNRESET' : 'ECONNREFUSED'))
+      return
     }
     if (tcp.syn === true) {
       const first = this.#queue[0]
-      if (this.#expected !== undefined && first?.kind === 'syn') return this.#put(first) // our answer to it was lost
+      if (this.#expected !== undefined && first?.kind === 'syn') {
+        // our answer to it was lost
+        this.#put(first)
+        return
+      }
       this.#expected = this.#expected ?? tcp.sequence + 1
       this.#acknowledge()
     }
@@ -161,7 +166,10 @@ export class Connection implements Stream {
     if (!progress || this.#over) return
     this.#tries = 0
     this.#disarm()
-    if (this.#endAcknowledged && this.#endReceived) return this.#finish(undefined)
+    if (this.#endAcknowledged && this.#endReceived) {
+      this.#finish(undefined)
+      return
+    }
     this.#fill()
     if (this.#full && this.#queuedBytes < HIGH_WATER / 2) {
       this.#full = false
@@ -208,7 +216,10 @@ export class Connection implements Stream {
 
   #expire(): void {
     this.#timer = undefined
-    if (++this.#tries >= (this.#open ? DATA_TRIES : SYN_TRIES)) return this.#finish(failure('ETIMEDOUT'))
+    if (++this.#tries >= (this.#open ? DATA_TRIES : SYN_TRIES)) {
+      this.#finish(failure('ETIMEDOUT'))
+      return
+    }
     // Only the oldest: the acknowledgement of it tells what else is missing.
     this.#put(this.#queue[0] as Outgoing)
     this.#arm()

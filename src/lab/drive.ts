@@ -25,7 +25,10 @@ export async function drive(scheduler: Scheduler, end: number, held: ReadonlySet
 }
 
 export async function driveUntil<T>(
-  scheduler: Scheduler, promise: PromiseLike<T>, within: number, held: ReadonlySet<Promise<unknown>>,
+  scheduler: Scheduler,
+  promise: PromiseLike<T>,
+  within: number,
+  held: ReadonlySet<Promise<unknown>>,
 ): Promise<T> {
   let settled = false
   const done = (): void => {

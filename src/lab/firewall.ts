@@ -31,7 +31,10 @@ export class Firewall {
   outbound(packet: Packet, now: number): void {
     const inside = `${packet.protocol} ${packet.from.key}`
     let peers = this.#flows.get(inside)
-    if (peers === undefined) this.#flows.set(inside, (peers = new Map()))
+    if (peers === undefined) {
+      peers = new Map()
+      this.#flows.set(inside, peers)
+    }
     const peer = this.#peer(packet.to)
     if (!peers.has(peer) && ++this.#made % 4096 === 0) this.#sweep(now)
     peers.set(peer, now + this.#lifetime(packet))

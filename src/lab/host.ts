@@ -4,9 +4,23 @@
  */
 import { SallyportError } from '../errors.ts'
 import {
-  Address, type BindOptions, type Clock, type DatagramSocket, type DefaultRoute, type Dns, type Family, type Gateway, type InterfaceAddress,
-  type Interfaces, type Network, type SendFailure, type Stream, type StreamDialer, type StreamListener,
+  Address,
+  type BindOptions,
+  type Clock,
+  type DatagramSocket,
+  type DefaultRoute,
+  type Dns,
+  type Family,
+  type Gateway,
+  type InterfaceAddress,
+  type Interfaces,
+  type Network,
+  type SendFailure,
+  type Stream,
+  type StreamDialer,
+  type StreamListener,
 } from '../net/index.ts'
+import { Bindings } from './bindings.ts'
 import { Callback, HostClock, type Sleeper } from './clock.ts'
 import { HostDns } from './dns.ts'
 import { Firewall, type FirewallOptions } from './firewall.ts'
@@ -19,7 +33,7 @@ import { Nic, type Segment } from './segment.ts'
 import { LabSocket, type SendQueueOptions, type SocketOwner } from './socket.ts'
 import { TcpStack } from './stream.ts'
 import type { Counters } from './trace.ts'
-import { LAN_DELAY, LOOPBACK_DELAY, type Device, type World } from './world.ts'
+import { type Device, LAN_DELAY, LOOPBACK_DELAY, type World } from './world.ts'
 
 export type Attachment = Router | Segment
 
@@ -75,7 +89,7 @@ export class LabHost implements Network, Device, Sleeper, SocketOwner {
   readonly #world: World
   readonly #plan: HostPlan
   readonly #routing = new Routing()
-  readonly #sockets = new Map<number, LabSocket[]>()
+  readonly #sockets = new Bindings()
   readonly #watchers = new Set<() => void>()
   readonly #firewall: Firewall | undefined
   readonly #ports: SeededRandom
@@ -109,7 +123,9 @@ export class LabHost implements Network, Device, Sleeper, SocketOwner {
 
   /** Addresses of all interfaces, loopback and link-local ones left out; port 0. */
   get addresses(): readonly Address[] {
-    return this.#list().filter((entry) => !entry.internal && entry.address.scope !== 'link-local').map((entry) => entry.address)
+    return this.#list()
+      .filter((entry) => !entry.internal && entry.address.scope !== 'link-local')
+      .map((entry) => entry.address)
   }
 
   /** What the first interface is attached to. */
@@ -169,12 +185,9 @@ export class LabHost implements Network, Device, Sleeper, SocketOwner {
   }
 
   async bind(options: BindOptions): Promise<DatagramSocket> {
-    const local = this.#local(options, (candidate) => this.#free(candidate))
+    const local = this.#local(options, (candidate) => this.#sockets.free(candidate))
     const socket = new LabSocket(this, local)
-    const key = portKey(local)
-    const sharing = this.#sockets.get(key)
-    if (sharing === undefined) this.#sockets.set(key, [socket])
-    else sharing.push(socket)
+    this.#sockets.add(socket)
     return socket
   }
 
@@ -193,10 +206,7 @@ export class LabHost implements Network, Device, Sleeper, SocketOwner {
 
   /** @internal */
   forget(socket: LabSocket): void {
-    const key = portKey(socket.local)
-    const left = (this.#sockets.get(key) ?? []).filter((other) => other !== socket)
-    if (left.length === 0) this.#sockets.delete(key)
-    else this.#sockets.set(key, left)
+    this.#sockets.remove(socket)
   }
 
   /** @internal */
@@ -209,17 +219,30 @@ export class LabHost implements Network, Device, Sleeper, SocketOwner {
     const { scheduler, trace } = this.#world
     // A zone is the receiver's name for its own interface, RFC 4007 6.
     if (packet.from.zone !== '' && nic !== undefined) packet.from = Address.of(`${packet.from.ip}%${nic.name}`, packet.from.port)
-    if (this.asleepUntil > scheduler.now) return trace.drop(this, packet, 'suspended')
-    if (packet.to.scope !== 'multicast' && !this.#routing.has(packet.to.ip)) return trace.drop(this, packet, 'gone')
+    if (this.asleepUntil > scheduler.now) {
+      trace.drop(this, packet, 'suspended')
+      return
+    }
+    if (packet.to.scope !== 'multicast' && !this.#routing.has(packet.to.ip)) {
+      trace.drop(this, packet, 'gone')
+      return
+    }
     const outside = packet.from.scope !== 'loopback'
-    if (outside && this.#firewall?.inbound(packet, scheduler.now) === false) return trace.drop(this, packet, 'firewall')
+    if (outside && this.#firewall?.inbound(packet, scheduler.now) === false) {
+      trace.drop(this, packet, 'firewall')
+      return
+    }
     if (packet.protocol === 'tcp') {
       trace.note(this, packet, 'receive')
       scheduler.touched = true
-      return this.#tcp.arrive(packet)
+      this.#tcp.arrive(packet)
+      return
     }
-    const socket = this.#socketFor(packet.to)
-    if (socket === undefined) return trace.drop(this, packet, 'no-socket')
+    const socket = this.#sockets.find(packet.to)
+    if (socket === undefined) {
+      trace.drop(this, packet, 'no-socket')
+      return
+    }
     trace.note(this, packet, 'receive')
     scheduler.touched = true
     socket.deliver(packet)
@@ -253,17 +276,6 @@ export class LabHost implements Network, Device, Sleeper, SocketOwner {
     return undefined
   }
 
-  #socketFor(to: Address): LabSocket | undefined {
-    const sharing = this.#sockets.get(portKey(to))
-    if (sharing === undefined) return undefined
-    let fallback: LabSocket | undefined
-    for (const socket of sharing) {
-      if (socket.local.ip === to.ip) return socket
-      if (socket.local.scope === 'unspecified') fallback = socket
-    }
-    return fallback
-  }
-
   #local({ family, ip, port = 0 }: BindOptions, free: (candidate: Address) => boolean): Address {
     if (family !== 4 && family !== 6) throw new TypeError(`family: must be 4 or 6, not ${String(family)}`)
     if (!Number.isInteger(port) || port < 0 || port > 0xffff) throw new RangeError(`port: must be an integer from 0 to 65535, not ${port}`)
@@ -286,13 +298,6 @@ export class LabHost implements Network, Device, Sleeper, SocketOwner {
     throw refusal('EADDRINUSE', `no port is free on ${this.name}`)
   }
 
-  #free(local: Address): boolean {
-    const sharing = this.#sockets.get(portKey(local))
-    if (sharing === undefined) return true
-    const wild = local.scope === 'unspecified'
-    return !wild && sharing.every((socket) => socket.local.scope !== 'unspecified' && socket.local.key !== local.key)
-  }
-
   #nic(name: string | undefined): Nic {
     const { nics } = this.#routing
     const nic = name === undefined ? nics[0] : nics.find((one) => one.name === name)
@@ -304,12 +309,14 @@ export class LabHost implements Network, Device, Sleeper, SocketOwner {
     const { behind = this.#plan.internet } = options
     const segment = behind instanceof Router ? behind.lan : behind
     const name = options.name ?? `eth${this.#named++}`
-    if (name === 'lo' || this.#routing.nics.some((nic) => nic.name === name)) throw new RangeError(`${this.name}: the interface name ${name} is taken`)
+    if (name === 'lo' || this.#routing.nics.some((nic) => nic.name === name))
+      throw new RangeError(`${this.name}: the interface name ${name} is taken`)
     const base = segment.public ? this.#plan.accessLink : { delay: LAN_DELAY }
     const nic = new Nic(this.#world, this, name, segment, { ...base, ...options.link })
     const families = options.families ?? segment.families
-    const given = options.addresses?.map((entry) => (typeof entry === 'string' ? { ip: entry } : entry))
-      ?? families.map((family) => ({ ip: segment.allocate(family).ip }))
+    const given =
+      options.addresses?.map((entry) => (typeof entry === 'string' ? { ip: entry } : entry)) ??
+      families.map((family) => ({ ip: segment.allocate(family).ip }))
     for (const { ip, temporary = false, deprecated = false } of given as readonly AddressOptions[]) {
       const address = Address.of(ip, 0)
       segment.claim(address, nic)
@@ -330,9 +337,7 @@ export class LabHost implements Network, Device, Sleeper, SocketOwner {
     nic.detach()
     this.#routing.remove(nic)
     const gone = new Set(nic.addresses.map(({ address }) => address.ip))
-    for (const sharing of [...this.#sockets.values()]) {
-      for (const socket of [...sharing]) if (gone.has(socket.local.ip)) socket.lose(new Error(`${socket.local.ip} left ${this.name}`))
-    }
+    for (const socket of this.#sockets.on(gone)) socket.lose(new Error(`${socket.local.ip} left ${this.name}`))
     this.#tcp.lose(gone)
   }
 
@@ -367,10 +372,6 @@ export class LabHost implements Network, Device, Sleeper, SocketOwner {
     }
     return routes
   }
-}
-
-function portKey(address: Address): number {
-  return address.family * 0x1_0000 + address.port
 }
 
 function refusal(code: string, message: string): SallyportError {

@@ -5,7 +5,15 @@ export { type AddressOptions, type Attachment, type HostOptions, type InterfaceO
 export { createLab, type FaultFilter, Lab, type LabOptions } from './lab.ts'
 export type { BurstLoss, Link, LinkOptions } from './link.ts'
 export type { MappingInfo } from './nat.ts'
-export { nat, type NatFiltering, type NatMapping, type NatOptions, type NatPreset, type Pooling, type PortAllocation } from './nat-options.ts'
+export {
+  type NatFiltering,
+  type NatMapping,
+  type NatOptions,
+  type NatPreset,
+  nat,
+  type Pooling,
+  type PortAllocation,
+} from './nat-options.ts'
 export type { DropReason, PacketView, Protocol, TcpHeader } from './packet.ts'
 export { Router, type RouterOptions } from './router.ts'
 export { Segment, type SegmentOptions } from './segment.ts'

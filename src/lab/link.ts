@@ -58,10 +58,11 @@ export class Link {
   readonly down: Lane
   #options: Complete
 
-  constructor(options: LinkOptions, random: SeededRandom) {
+  /** Each direction has chance of its own: traffic one way does not change what happens the other way. */
+  constructor(options: LinkOptions, up: SeededRandom, down: SeededRandom) {
     this.#options = complete(options, DEFAULTS)
-    this.up = new Lane(this, random)
-    this.down = new Lane(this, random)
+    this.up = new Lane(this, up)
+    this.down = new Lane(this, down)
   }
 
   get options(): Readonly<Complete> {

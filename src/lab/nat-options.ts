@@ -32,7 +32,7 @@ export interface NatOptions {
   readonly sessions?: number
   /**
    * A refused inbound packet leaves an entry for its sender and the external port it went to, which pushes the host's own later packet
-   * to that sender to another port: Linux conntrack on a router whose INPUT chain accepts. Each further packet renews the entry. Default false.
+   * to that sender to another port: Linux conntrack on a router whose INPUT chain accepts. Further packets renew it. Default false.
    */
   readonly poisoning?: boolean
   /** First and last external port; default [1024, 65535]. */

@@ -216,8 +216,10 @@ export class NatTable {
   }
 
   #endpoint(internal: Address): Endpoint {
-    let endpoint = this.#endpoints.get(internal.key)
-    if (endpoint === undefined) this.#endpoints.set(internal.key, (endpoint = new Endpoint()))
+    const standing = this.#endpoints.get(internal.key)
+    if (standing !== undefined) return standing
+    const endpoint = new Endpoint()
+    this.#endpoints.set(internal.key, endpoint)
     return endpoint
   }
 
@@ -286,8 +288,7 @@ export class NatTable {
 
   #leave(external: Address, remote: Address, now: number): void {
     if (this.#options.poisoning !== true) return
-    let peers = this.#poison.get(external.key)
-    if (peers === undefined) this.#poison.set(external.key, (peers = new Map()))
-    peers.set(remote.key, now + POISON_LIFETIME)
+    const peers = this.#poison.get(external.key) ?? new Map<string, number>()
+    this.#poison.set(external.key, peers.set(remote.key, now + POISON_LIFETIME))
   }
 }

@@ -119,7 +119,10 @@ function tcpSegment(from: Address, to: Address, data: Uint8Array, tcp: TcpHeader
   view.setUint32(8, (tcp.acknowledged ?? 0) >>> 0)
   view.setUint8(12, 5 << 4)
   const bits = [tcp.fin === true, tcp.syn === true, tcp.rst === true, data.length > 0, tcp.acknowledged !== undefined]
-  view.setUint8(13, bits.reduce((flags, bit, i) => flags | (bit ? 1 << i : 0), 0))
+  view.setUint8(
+    13,
+    bits.reduce((flags, bit, i) => flags | (bit ? 1 << i : 0), 0),
+  )
   view.setUint16(14, 0xffff)
   result.set(data, 20)
   return result

@@ -2,8 +2,8 @@
  * A router: joins a LAN to the network behind which it stands, translating (IPv4, unless told otherwise) or only routing, with a
  * stateful firewall for what is not translated. Routers behind routers make chains.
  */
-import { type Address, type Family, Prefix } from '../net/index.ts'
-import { Callback, awake } from './clock.ts'
+import type { Address, Family, Prefix } from '../net/index.ts'
+import { awake, Callback } from './clock.ts'
 import { Firewall, type FirewallOptions } from './firewall.ts'
 import type { LabHost } from './host.ts'
 import type { LinkOptions } from './link.ts'
@@ -119,7 +119,8 @@ export class Router implements Device {
 
   /** The router itself as a host on its LAN: for services that routers have, such as port mapping. */
   get local(): LabHost {
-    return (this.#local ??= this.#plan.local(this))
+    this.#local ??= this.#plan.local(this)
+    return this.#local
   }
 
   /** What the NAT remembers now. */
@@ -161,10 +162,19 @@ export class Router implements Device {
 
   /** @internal */
   arrive(packet: Packet, nic: Nic): void {
-    if (this.#down) return this.#drop(packet, 'down')
-    if (packet.hops <= 1) return this.#drop(packet, 'hop-limit')
+    if (this.#down) {
+      this.#drop(packet, 'down')
+      return
+    }
+    if (packet.hops <= 1) {
+      this.#drop(packet, 'hop-limit')
+      return
+    }
     packet.hops--
-    if (this.blockUdp && packet.protocol === 'udp') return this.#drop(packet, 'udp-blocked')
+    if (this.blockUdp && packet.protocol === 'udp') {
+      this.#drop(packet, 'udp-blocked')
+      return
+    }
     if (nic === this.#inner) this.#leave(packet)
     else this.#enter(packet)
   }
@@ -173,18 +183,29 @@ export class Router implements Device {
     const { from, to } = packet
     const now = this.#world.scheduler.now
     if (from.scope === 'link-local' || to.scope === 'link-local' || this.lan.range(to.family)?.contains(to) === true) {
-      return this.#drop(packet, 'no-route')
+      this.#drop(packet, 'no-route')
+      return
     }
     if (this.#tables === undefined || to.family === 6) {
       this.#filter?.outbound(packet, now)
-      return this.#pass(packet, this.#outer)
+      this.#pass(packet, this.#outer)
+      return
     }
     const inside = this.#external.has(to.ip)
-    if (inside && (this.nat === false || this.nat.hairpin !== true)) return this.#drop(packet, 'hairpin')
+    if (inside && (this.nat === false || this.nat.hairpin !== true)) {
+      this.#drop(packet, 'hairpin')
+      return
+    }
     const external = this.#tables[packet.protocol].outbound(from, to, now)
-    if (typeof external === 'string') return this.#drop(packet, external)
+    if (typeof external === 'string') {
+      this.#drop(packet, external)
+      return
+    }
     packet.from = external
-    if (!inside) return this.#pass(packet, this.#outer)
+    if (!inside) {
+      this.#pass(packet, this.#outer)
+      return
+    }
     // RFC 4787 REQ-9a: a hairpinned packet carries the sender's external address.
     this.#enter(packet)
   }
@@ -193,10 +214,14 @@ export class Router implements Device {
     const now = this.#world.scheduler.now
     if (this.#tables !== undefined && this.#external.has(packet.to.ip)) {
       const internal = this.#tables[packet.protocol].inbound(packet.to, packet.from, now)
-      if (typeof internal === 'string') return this.#drop(packet, internal)
+      if (typeof internal === 'string') {
+        this.#drop(packet, internal)
+        return
+      }
       packet.to = internal
     } else if (this.#filter?.inbound(packet, now) === false) {
-      return this.#drop(packet, 'firewall')
+      this.#drop(packet, 'firewall')
+      return
     }
     this.#pass(packet, this.#inner)
   }

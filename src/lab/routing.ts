@@ -3,7 +3,7 @@
  * it (the strong host model, RFC 1122 3.3.4.2); otherwise the destination decides, then the order of the interfaces.
  */
 import { Address, type SendFailure } from '../net/index.ts'
-import type { Nic } from './segment.ts'
+import type { AddressOnLink, Nic } from './segment.ts'
 
 /** `nic` is undefined for what stays within the host. */
 export interface Route {
@@ -62,7 +62,8 @@ export class Routing {
     if (flows === undefined) {
       // Sockets come and go: what they leave behind must not grow for ever.
       if (this.#cache.size > 1024) this.#cache.clear()
-      this.#cache.set(local, (flows = new Map()))
+      flows = new Map()
+      this.#cache.set(local, flows)
     } else if (flows.size > 4096) {
       flows.clear()
     }
@@ -102,8 +103,9 @@ export class Routing {
     }
     // RFC 4007 6: a link-local destination means nothing without its zone.
     if (to.scope === 'link-local' && to.family === 6 && to.zone === '') return 'EINVAL'
-    const nic = this.#nics.find((one) => one.segment.onLink(to) && !one.segment.public && reaches(one, to))
-      ?? this.#nics.find((one) => reaches(one, to))
+    const nic =
+      this.#nics.find((one) => one.segment.onLink(to) && !one.segment.public && reaches(one, to)) ??
+      this.#nics.find((one) => reaches(one, to))
     if (nic === undefined) return 'ENETUNREACH'
     return { nic, ip: sourceOn(nic, to) as Address }
   }
@@ -122,7 +124,7 @@ function sourceOn(nic: Nic, to: Address): Address | undefined {
     if (address.family !== to.family) return false
     return to.family === 4 || (address.scope === 'link-local') === local
   })
-  const rank = (entry: (typeof fitting)[number]): number => (entry.deprecated ? 2 : 0) + (entry.temporary ? 0 : 1)
-  return fitting.reduce<(typeof fitting)[number] | undefined>((best, one) => (best === undefined || rank(one) < rank(best) ? one : best), undefined)
-    ?.address
+  const rank = (entry: AddressOnLink): number => (entry.deprecated ? 2 : 0) + (entry.temporary ? 0 : 1)
+  const [first] = fitting
+  return first === undefined ? undefined : fitting.reduce((best, one) => (rank(one) < rank(best) ? one : best), first).address
 }

@@ -2,9 +2,10 @@
  * Networks and the interfaces that stand on them. A segment is one LAN, or the whole public internet, which is one segment on which
  * everybody reaches everybody. It knows who has which address; what it does not know goes to its router, if it has one.
  */
-import { Address, type Family, Prefix } from '../net/index.ts'
+import { Address, type Family, type Prefix } from '../net/index.ts'
 import { Link, type LinkOptions } from './link.ts'
-import { Packet } from './packet.ts'
+import type { Packet } from './packet.ts'
+import type { SeededRandom } from './random.ts'
 import type { Device, World } from './world.ts'
 
 /** One interface of a host or a router. */
@@ -22,7 +23,8 @@ export class Nic {
     this.device = device
     this.name = name
     this.segment = segment
-    this.link = link === undefined ? undefined : new Link(link, world.randomFor(`link/${device.name}/${name}`))
+    const random = (lane: string): SeededRandom => world.randomFor(`link/${device.name}/${name}/${lane}`)
+    this.link = link === undefined ? undefined : new Link(link, random('up'), random('down'))
     segment.nics.add(this)
   }
 
@@ -39,7 +41,10 @@ export class Nic {
   /** Puts a packet on the network. */
   send(packet: Packet): void {
     const { link } = this
-    if (link === undefined) return this.segment.route(packet, this, this.#world.scheduler.now)
+    if (link === undefined) {
+      this.segment.route(packet, this, this.#world.scheduler.now)
+      return
+    }
     if (link.up.doubles()) this.#climb(packet.clone(), link)
     this.#climb(packet, link)
   }
@@ -151,8 +156,13 @@ export class Segment {
 
   /** Whether an address can be reached without the router. */
   onLink(address: Address): boolean {
-    return this.public || address.scope === 'link-local' || address.scope === 'multicast' || this.#owners.has(address.ip)
-      || this.#ranges.get(address.family)?.contains(address) === true
+    return (
+      this.public ||
+      address.scope === 'link-local' ||
+      address.scope === 'multicast' ||
+      this.#owners.has(address.ip) ||
+      this.#ranges.get(address.family)?.contains(address) === true
+    )
   }
 
   /** @internal A free address of the family, not yet claimed. */
@@ -189,20 +199,32 @@ export class Segment {
   /** @internal Takes a packet from one interface to the one that has its destination; it comes from the sender's link at `at`. */
   route(packet: Packet, from: Nic, at: number): void {
     if (this.hops > 0) {
-      if (packet.hops <= this.hops) return this.#world.trace.drop(from.device, packet, 'hop-limit')
+      if (packet.hops <= this.hops) {
+        this.#world.trace.drop(from.device, packet, 'hop-limit')
+        return
+      }
       packet.hops -= this.hops
     }
     const { to } = packet
-    if (to.scope === 'multicast') return this.#spread(packet, from, at)
+    if (to.scope === 'multicast') {
+      this.#spread(packet, from, at)
+      return
+    }
     let target = this.#owners.get(to.ip)
     if (target === undefined && to.scope !== 'link-local') target = this.#gateway?.inner
-    if (target === undefined || target === from) return this.#world.trace.drop(from.device, packet, 'no-route')
+    if (target === undefined || target === from) {
+      this.#world.trace.drop(from.device, packet, 'no-route')
+      return
+    }
     target.accept(packet, at)
   }
 
   /** Multicast goes to everybody on a LAN; who has no socket for it drops it. */
   #spread(packet: Packet, from: Nic, at: number): void {
-    if (this.public) return this.#world.trace.drop(from.device, packet, 'no-route')
+    if (this.public) {
+      this.#world.trace.drop(from.device, packet, 'no-route')
+      return
+    }
     for (const nic of this.nics) if (nic !== from && nic !== this.#gateway?.inner) nic.accept(packet.clone(), at)
   }
 }

@@ -102,7 +102,10 @@ export class LabSocket implements DatagramSocket {
     if (this.#closed) return
     for (const { packet, report } of this.#queue.splice(0, Math.max(1, queue.perMillisecond))) this.#transmit(packet, report)
     this.#pumping = this.#queue.length > 0
-    if (this.#pumping) return this.#owner.later(1, () => this.#pump(queue))
+    if (this.#pumping) {
+      this.#owner.later(1, () => this.#pump(queue))
+      return
+    }
     if (!this.#full) return
     this.#full = false
     this.#handler?.drained()

@@ -73,11 +73,16 @@ export class TcpStack {
 
   arrive(packet: Packet): void {
     const connection = this.#connections.get(flowKey(packet.to, packet.from))
-    if (connection !== undefined) return connection.receive(packet)
+    if (connection !== undefined) {
+      connection.receive(packet)
+      return
+    }
     const tcp = packet.tcp
     if (tcp === undefined || tcp.rst === true) return
     const listening = this.#listening.find(({ local }) => {
-      return local.port === packet.to.port && (local.ip === packet.to.ip || (local.scope === 'unspecified' && local.family === packet.to.family))
+      return (
+        local.port === packet.to.port && (local.ip === packet.to.ip || (local.scope === 'unspecified' && local.family === packet.to.family))
+      )
     })
     if (listening !== undefined && tcp.syn === true && tcp.acknowledged === undefined) {
       const accepted = this.#open(packet.to, packet.from)
@@ -94,7 +99,8 @@ export class TcpStack {
     for (const connection of [...this.#connections.values()]) {
       if (gone.has(connection.local.ip)) connection.fail(failure('ENETDOWN'))
     }
-    for (let i = this.#listening.length - 1; i >= 0; i--) if (gone.has((this.#listening[i] as Listening).local.ip)) this.#listening.splice(i, 1)
+    for (let i = this.#listening.length - 1; i >= 0; i--)
+      if (gone.has((this.#listening[i] as Listening).local.ip)) this.#listening.splice(i, 1)
   }
 
   #open(local: Address, remote: Address): Connection {

@@ -139,7 +139,8 @@ function line(record: TraceRecord): string {
   const { time, at, event, protocol, from, to, hops, data, tcp, reason } = record
   const flags = tcp === undefined ? '' : ` ${tcpFlags(tcp)}`
   const why = reason === undefined ? '' : ` (${reason})`
-  return `${time.toFixed(3).padStart(12)} ${at.padEnd(12)} ${event.padEnd(7)} ${protocol} ${from} > ${to}${flags} ttl ${hops} length ${data.length}${why}`
+  const where = `${time.toFixed(3).padStart(12)} ${at.padEnd(12)} ${event.padEnd(7)}`
+  return `${where} ${protocol} ${from} > ${to}${flags} ttl ${hops} length ${data.length}${why}`
 }
 
 function tcpFlags({ syn, fin, rst, acknowledged }: TcpHeader): string {

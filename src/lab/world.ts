@@ -21,13 +21,7 @@ export interface Device {
 }
 
 /** What a fault filter may say of a packet. A string in `fail` is what `send` reports: `EPERM`, `ENETUNREACH` … */
-export type Verdict =
-  | 'pass'
-  | 'drop'
-  | { readonly delay: number }
-  | { readonly duplicate: number }
-  | { readonly fail: string }
-  | undefined
+export type Verdict = 'pass' | 'drop' | { readonly delay: number } | { readonly duplicate: number } | { readonly fail: string } | undefined
 
 export interface World {
   readonly scheduler: Scheduler

@@ -46,7 +46,10 @@ describe('a host', () => {
     say(a, Address.of('127.0.0.1', a.socket.local.port), 'loopback')
     say(a, a.address, 'own')
     await lab.run(1)
-    expect(a.heard.map(({ text, from }) => [text, from.ip])).toEqual([['loopback', '127.0.0.1'], ['own', a.address.ip]])
+    expect(a.heard.map(({ text, from }) => [text, from.ip])).toEqual([
+      ['loopback', '127.0.0.1'],
+      ['own', a.address.ip],
+    ])
   })
 
   test('gives a datagram to the socket bound to its destination', async () => {
@@ -140,8 +143,18 @@ describe('several interfaces', () => {
     const lab = createLab()
     const server = await open(lab.host('server'))
     const [wifi, mobile] = [lab.router('wifi'), lab.router('mobile', { nat: 'carrierBlock', lan: '10.0.0.0/8' })]
-    const phone = lab.host('phone', { interfaces: [{ name: 'wlan0', behind: wifi }, { name: 'rmnet0', behind: mobile }] })
-    expect(phone.interfaces.list().filter(({ internal }) => !internal).map(({ name }) => name)).toEqual(['wlan0', 'rmnet0'])
+    const phone = lab.host('phone', {
+      interfaces: [
+        { name: 'wlan0', behind: wifi },
+        { name: 'rmnet0', behind: mobile },
+      ],
+    })
+    expect(
+      phone.interfaces
+        .list()
+        .filter(({ internal }) => !internal)
+        .map(({ name }) => name),
+    ).toEqual(['wlan0', 'rmnet0'])
     expect((await phone.gateway.defaultRoutes()).map(({ name, gateway }) => [name, gateway?.ip])).toEqual([
       ['wlan0', wifi.gatewayAddress()!.ip],
       ['rmnet0', '10.0.0.1'],
@@ -153,7 +166,7 @@ describe('several interfaces', () => {
     expect(server.heard.map(({ from }) => from.ip)).toEqual([wifi.addresses[0]!.ip, mobile.addresses[0]!.ip])
   })
 
-  test('find a neighbour on the second one\'s LAN', async () => {
+  test("find a neighbour on the second one's LAN", async () => {
     const lab = createLab()
     const lan = lab.segment('lan')
     const a = await open(lab.host('a', { interfaces: [{}, { behind: lan }] }))
@@ -183,10 +196,16 @@ describe('several interfaces', () => {
 
   test('carry the flags of their addresses', () => {
     const host = createLab({ families: [6] }).host('a', {
-      addresses: [{ ip: '2001:db8::aa', temporary: true }, { ip: '2001:db8::bb', deprecated: true }],
+      addresses: [
+        { ip: '2001:db8::aa', temporary: true },
+        { ip: '2001:db8::bb', deprecated: true },
+      ],
     })
     const flags = host.interfaces.list().filter(({ internal }) => !internal)
-    expect(flags.map(({ temporary, deprecated }) => [temporary, deprecated])).toEqual([[true, false], [false, true]])
+    expect(flags.map(({ temporary, deprecated }) => [temporary, deprecated])).toEqual([
+      [true, false],
+      [false, true],
+    ])
   })
 
   test('that do not exist are a RangeError', () => {
@@ -279,7 +298,11 @@ describe('suspending', () => {
     await lab.run(999)
     expect(woken).toEqual([[50, 50]])
     await lab.run(1)
-    expect(woken).toEqual([[50, 50], [200, 1100], [300, 1100]])
+    expect(woken).toEqual([
+      [50, 50],
+      [200, 1100],
+      [300, 1100],
+    ])
     await lab.run(900)
     expect(woken.at(-1)).toEqual([2000, 2000])
   })

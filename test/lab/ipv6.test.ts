@@ -13,12 +13,15 @@ describe('IPv6', () => {
   test('stands beside IPv4 on hosts of a lab that has both', async () => {
     const lab = createLab(DUAL)
     const host = lab.host('a', { behind: lab.router('home') })
-    expect(host.addresses.map(({ family, scope }) => [family, scope])).toEqual([[4, 'private'], [6, 'global']])
+    expect(host.addresses.map(({ family, scope }) => [family, scope])).toEqual([
+      [4, 'private'],
+      [6, 'global'],
+    ])
     expect((await host.gateway.defaultRoutes()).map(({ family }) => family)).toEqual([4, 6])
     expect(lab.host('b', { families: [6] }).addresses.map(({ family }) => family)).toEqual([6])
   })
 
-  test('is routed without translation: peers see the host\'s own address', async () => {
+  test("is routed without translation: peers see the host's own address", async () => {
     const lab = createLab(DUAL)
     const server = await six(lab, 'server')
     const a = await six(lab, 'a', lab.router('home'))
@@ -50,7 +53,9 @@ describe('IPv6', () => {
   })
 
   describe('RFC 6092 firewalls', () => {
-    async function opened(firewall: FirewallOptions | false): Promise<{ lab: Lab; a: Talker; peer: Talker; samePeer: Talker; stranger: Talker }> {
+    async function opened(
+      firewall: FirewallOptions | false,
+    ): Promise<{ lab: Lab; a: Talker; peer: Talker; samePeer: Talker; stranger: Talker }> {
       const lab = createLab(DUAL)
       const peerHost = lab.host('peer')
       const [peer, samePeer] = [await open(peerHost, { family: 6 }), await open(peerHost, { family: 6 })]
@@ -101,7 +106,10 @@ describe('IPv6', () => {
       for (const host of [outside, inside]) await host.listen({ family: 6, port: 443 }, () => {})
       const to = (host: typeof outside): Address => host.addresses.find(({ family }) => family === 6)!.withPort(443)
       await lab.until(inside.streams.dial({ to: to(outside) }))
-      await expect(lab.until(outside.streams.dial({ to: to(inside) }))).rejects.toMatchObject({ code: 'ERR_DIAL', cause: { code: 'ETIMEDOUT' } })
+      await expect(lab.until(outside.streams.dial({ to: to(inside) }))).rejects.toMatchObject({
+        code: 'ERR_DIAL',
+        cause: { code: 'ETIMEDOUT' },
+      })
     })
   })
 
@@ -122,7 +130,7 @@ describe('IPv6', () => {
       expect(texts(from)).toEqual(['back'])
     })
 
-    test('come with the receiver\'s own zone', async () => {
+    test("come with the receiver's own zone", async () => {
       const lab = createLab(DUAL)
       const home = lab.router('home')
       const a = lab.host('a', { behind: home })
@@ -167,7 +175,11 @@ describe('IPv6', () => {
     const server = await six(lab, 'server')
     const addresses = [{ ip: '2001:db8::d', deprecated: true }, { ip: '2001:db8::5' }, { ip: '2001:db8::7', temporary: true }]
     say(await open(lab.host('a', { addresses }), { family: 6 }), server.address, 'x')
-    say(await open(lab.host('b', { addresses: [{ ip: '2001:db8::e', deprecated: true }, '2001:db8::f'] }), { family: 6 }), server.address, 'x')
+    say(
+      await open(lab.host('b', { addresses: [{ ip: '2001:db8::e', deprecated: true }, '2001:db8::f'] }), { family: 6 }),
+      server.address,
+      'x',
+    )
     await lab.run(100)
     expect(server.heard.map(({ from }) => from.ip)).toEqual(['2001:db8::7', '2001:db8::f'])
   })

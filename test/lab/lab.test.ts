@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { createLab, nat } from '../../src/lab/index.ts'
+import { createLab, type nat } from '../../src/lab/index.ts'
 import { open, say } from './talk.ts'
 
 describe('a lab', () => {

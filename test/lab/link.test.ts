@@ -19,7 +19,7 @@ async function sendMany(link: LinkOptions, count: number, seed = 1): Promise<num
 }
 
 describe('a link', () => {
-  test('delays by half of the lab\'s delay on each side', async () => {
+  test("delays by half of the lab's delay on each side", async () => {
     const lab = createLab({ delay: 30 })
     const a = await open(lab.host('a'))
     const b = await open(lab.host('b', { link: { delay: 100 } }))

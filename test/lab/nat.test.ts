@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { NatTable } from '../../src/lab/nat.ts'
-import { nat, type NatOptions, natOptions } from '../../src/lab/nat-options.ts'
+import { type NatOptions, nat, natOptions } from '../../src/lab/nat-options.ts'
 import { PublicPool } from '../../src/lab/ports.ts'
 import { SeededRandom } from '../../src/lab/random.ts'
 import { Address } from '../../src/net/index.ts'
@@ -68,7 +68,7 @@ describe('REQ-1 mapping', () => {
 describe('REQ-2 pooling', () => {
   const remotes = Array.from({ length: 40 }, (_, i) => Address.of(`198.51.100.${i + 1}`, 1000))
 
-  test('paired gives all of a host\'s mappings the same external address', () => {
+  test("paired gives all of a host's mappings the same external address", () => {
     const { out } = bench({ mapping: 'APDM', pooling: 'paired' }, 4)
     expect(new Set(remotes.map((remote) => parse(out(HOST, remote)).ip)).size).toBe(1)
   })
@@ -79,7 +79,7 @@ describe('REQ-2 pooling', () => {
     expect(ips).toEqual(['203.0.113.1', '203.0.113.2', '203.0.113.3', '203.0.113.4', '203.0.113.1'])
   })
 
-  test('arbitrary spreads a host\'s mappings over the external addresses', () => {
+  test("arbitrary spreads a host's mappings over the external addresses", () => {
     const { out } = bench({ mapping: 'APDM', pooling: 'arbitrary' }, 4)
     expect(new Set(remotes.map((remote) => parse(out(HOST, remote)).ip)).size).toBe(4)
   })
@@ -314,7 +314,7 @@ describe('poisoning (Linux conntrack with an accepting INPUT)', () => {
     return { table, before }
   }
 
-  test('pushes the host\'s own later packet to the early peer to another port', () => {
+  test("pushes the host's own later packet to the early peer to another port", () => {
     const { table, before } = peerFirst({})
     const pushed = table.out(HOST, PEER, 200)
     expect(pushed).toBe('203.0.113.1:5001')
@@ -377,14 +377,14 @@ describe('a forward', () => {
     expect(table.forward(HOST, OUTSIDE.withPort(5000), 0)).toBe(false)
   })
 
-  test('of the same port inside and outside is the mapping of the host\'s own packets', () => {
+  test("of the same port inside and outside is the mapping of the host's own packets", () => {
     const { table } = bench({})
     table.forward(HOST, OUTSIDE.withPort(5000), 0)
     expect(String(table.outbound(HOST, PEER, 0))).toBe('203.0.113.1:5000')
     expect(String(table.inbound(OUTSIDE.withPort(5000), STRANGER, 1e9))).toBe(HOST.key)
   })
 
-  test('of another port is not: the host\'s own packets leave from a mapping of their own', () => {
+  test("of another port is not: the host's own packets leave from a mapping of their own", () => {
     const { table } = bench({})
     table.forward(HOST, external, 0)
     expect(String(table.outbound(HOST, PEER, 0))).toBe('203.0.113.1:5000')

@@ -59,7 +59,7 @@ describe('a router', () => {
     expect(texts(b)).toEqual([])
   })
 
-  test('does not route private addresses to the internet\'s end', async () => {
+  test("does not route private addresses to the internet's end", async () => {
     const lab = createLab()
     const a = await behind(lab, lab.router('home'), 'a')
     say(a, Address.of('10.99.0.1', 1), 'nobody')
@@ -171,7 +171,10 @@ describe('a router', () => {
 })
 
 describe('REQ-9 hairpinning', () => {
-  async function home(hairpin: boolean, preset: keyof typeof nat = 'fullCone'): Promise<{ lab: Lab; a: Talker; b: Talker; ofA: Address; ofB: Address }> {
+  async function home(
+    hairpin: boolean,
+    preset: keyof typeof nat = 'fullCone',
+  ): Promise<{ lab: Lab; a: Talker; b: Talker; ofA: Address; ofB: Address }> {
     const lab = createLab()
     const server = await open(lab.host('server'))
     const router = lab.router('home', { nat: preset, hairpin })
@@ -249,7 +252,7 @@ describe('a chain of routers', () => {
 })
 
 describe('the hop limit', () => {
-  test('of 2 dies on the internet but opens the home router\'s mapping', async () => {
+  test("of 2 dies on the internet but opens the home router's mapping", async () => {
     const lab = createLab()
     const peer = await open(lab.host('peer'))
     const home = lab.router('home')
@@ -287,7 +290,7 @@ describe('the hop limit', () => {
     expect(texts(b)).toEqual(['x'])
   })
 
-  test('of 2 passes the home router and dies at the carrier\'s before its mapping; 3 opens both', async () => {
+  test("of 2 passes the home router and dies at the carrier's before its mapping; 3 opens both", async () => {
     const lab = createLab()
     const peer = await open(lab.host('peer'))
     const carrier = lab.router('carrier', { lan: '100.64.0.0/10' })
@@ -304,7 +307,7 @@ describe('the hop limit', () => {
     expect(peer.heard).toEqual([])
   })
 
-  test('that suffices is the routers and the lab\'s hops', async () => {
+  test("that suffices is the routers and the lab's hops", async () => {
     const lab = createLab({ hops: 5 })
     const peer = await open(lab.host('peer'))
     const a = await behind(lab, lab.router('home'), 'a')
@@ -320,7 +323,10 @@ describe('the hop limit', () => {
     const meet = async (early: number): Promise<boolean> => {
       const lab = createLab()
       const server = await open(lab.host('server'))
-      const [a, b] = [await behind(lab, lab.router('home a', { nat: 'linux' }), 'a'), await behind(lab, lab.router('home b', { nat: 'linux' }), 'b')]
+      const [a, b] = [
+        await behind(lab, lab.router('home a', { nat: 'linux' }), 'a'),
+        await behind(lab, lab.router('home b', { nat: 'linux' }), 'b'),
+      ]
       const [ofA, ofB] = [await seen(lab, a, server), await seen(lab, b, server)]
       a.socket.setHopLimit(early)
       say(a, ofB, 'early')

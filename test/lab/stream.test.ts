@@ -53,7 +53,7 @@ describe('a stream', () => {
     expect(lab.clock.now() - start).toBe(50)
   })
 
-  test('shows the server the NAT\'s address', async () => {
+  test("shows the server the NAT's address", async () => {
     const { router, client, server } = await home()
     expect(server.stream.remote.ip).toBe(router.addresses[0]!.ip)
     expect(client.stream.local.ip).not.toBe(server.stream.remote.ip)

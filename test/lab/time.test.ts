@@ -146,8 +146,8 @@ describe('until', () => {
 
   test('may wait for several at once', async () => {
     const lab = createLab()
-    const after = (ms: number): Promise<number> => new Promise((resolve) => lab.after(ms, () => resolve(ms)))
-    expect(await Promise.all([lab.until(after(30)), lab.until(after(10))])).toEqual([30, 10])
+    const delayed = (ms: number): Promise<number> => new Promise((resolve) => lab.after(ms, () => resolve(ms)))
+    expect(await Promise.all([lab.until(delayed(30)), lab.until(delayed(10))])).toEqual([30, 10])
   })
 
   test('sees code that waits for run itself', async () => {

@@ -4,7 +4,15 @@
  */
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { SallyportError } from '../../src/errors.ts'
-import { Address, type BindOptions, type DatagramSocket, type Network, type SendFailure, type Stream, type StreamListener } from '../../src/net/index.ts'
+import {
+  Address,
+  type BindOptions,
+  type DatagramSocket,
+  type Network,
+  type SendFailure,
+  type Stream,
+  type StreamListener,
+} from '../../src/net/index.ts'
 
 export interface NetworkPair {
   readonly a: Network
@@ -96,7 +104,12 @@ export function networkSuite(name: string, makePair: () => Promise<NetworkPair> 
     }
 
     async function rejection(promise: Promise<unknown>): Promise<unknown> {
-      return pair.until(promise.then(() => expect.fail('it was not refused'), (error: unknown) => error))
+      return pair.until(
+        promise.then(
+          () => expect.fail('it was not refused'),
+          (error: unknown) => error,
+        ),
+      )
     }
 
     function sleep(network: Network, milliseconds: number): Promise<void> {
@@ -183,7 +196,7 @@ export function networkSuite(name: string, makePair: () => Promise<NetworkPair> 
         expect(text(b.ear.received[0]!.data)).toBe('hello')
       })
 
-      test('let the receiver own what it gets: the sender\'s memory is another', async () => {
+      test("let the receiver own what it gets: the sender's memory is another", async () => {
         const a = await bind(pair.a, { ip: pair.ipOfA })
         const b = await bind(pair.b, { ip: pair.ipOfB })
         const message = bytes('mine')
@@ -193,7 +206,7 @@ export function networkSuite(name: string, makePair: () => Promise<NetworkPair> 
         expect(text(message)).toBe('mine')
       })
 
-      test('keep a receiver\'s datagram as it was when the sender reuses its buffer in a later turn', async () => {
+      test("keep a receiver's datagram as it was when the sender reuses its buffer in a later turn", async () => {
         const a = await bind(pair.a, { ip: pair.ipOfA })
         const b = await bind(pair.b, { ip: pair.ipOfB })
         const buffer = bytes('first')
@@ -363,7 +376,7 @@ export function networkSuite(name: string, makePair: () => Promise<NetworkPair> 
       expect(await pair.until(pair.a.dns.lookup('192.0.2.1'))).toEqual(['192.0.2.1'])
     })
 
-    test('rejects a look-up with the signal\'s reason', async () => {
+    test("rejects a look-up with the signal's reason", async () => {
       const reason = new Error('changed my mind')
       expect(await rejection(pair.a.dns.lookup('name.invalid', { signal: AbortSignal.abort(reason) }))).toBe(reason)
     })
@@ -437,7 +450,7 @@ export function networkSuite(name: string, makePair: () => Promise<NetworkPair> 
         expect(error).toMatchObject({ code: 'ERR_DIAL', cause: { code: 'ECONNREFUSED' } })
       })
 
-      test('reject a dial with the signal\'s reason, before it and during it', async () => {
+      test("reject a dial with the signal's reason, before it and during it", async () => {
         const remote = await listen((stream) => stream.handle({ data: () => {}, drained: () => {}, closed: () => {} }))
         const reason = new Error('changed my mind')
         expect(await rejection(pair.a.streams.dial({ to: remote, signal: AbortSignal.abort(reason) }))).toBe(reason)
@@ -485,7 +498,9 @@ export function networkSuite(name: string, makePair: () => Promise<NetworkPair> 
 
       test('are refused a taken port with ERR_BIND', async () => {
         const remote = await listen(() => {})
-        expect(await rejection(pair.b.listen({ family: 4, ip: remote.ip, port: remote.port }, () => {}))).toMatchObject({ code: 'ERR_BIND' })
+        expect(await rejection(pair.b.listen({ family: 4, ip: remote.ip, port: remote.port }, () => {}))).toMatchObject({
+          code: 'ERR_BIND',
+        })
       })
     })
   })
