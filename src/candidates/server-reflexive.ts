@@ -17,12 +17,13 @@ import type { Base } from './candidate.ts'
 
 /**
  * New transactions rather than retransmissions, since RFC 8445 14.3 puts 500 ms under a retransmission timer and one lost packet
- * should not cost that much. Seven requests within 6.4 s, then 1.6 s for the last answer.
+ * should not cost that much. Ten requests within 7.5 s, then 1.5 s for the last answer.
  */
-const SCHEDULE: RetransmissionSchedule = { initial: 100, factor: 2, count: 7, last: 1_600, fresh: true }
+const SCHEDULE: RetransmissionSchedule = { initial: 100, factor: 1.5, count: 10, last: 1_500, fresh: true }
 /** Milliseconds between requests that keep a mapping; NATs as short as 30 s are in use, RFC 8445 11 allows 15 s and more. */
 const KEEP_ALIVE = 20_000
-const RETRY_FIRST = 30_000
+/** Milliseconds before a server that did not answer is asked again, doubling. */
+const RETRY_FIRST = 5_000
 const RETRY_MOST = 300_000
 
 export interface ReflexiveServer {

@@ -321,10 +321,10 @@ export class IceAgent {
     this.#outlet.expect(check.key)
     if (pair.valid) {
       pair.consentAt = now + consentDelay(pair, pair === this.#selected, this.#random)
-      pair.nextCheckAt = pair.nominating === undefined ? Number.POSITIVE_INFINITY : now + this.#interval(pair)
+      pair.nextCheckAt = pair.nominating === undefined ? Number.POSITIVE_INFINITY : now + nextInterval(pair)
     } else {
       pair.state = 'in-progress'
-      pair.nextCheckAt = now + this.#interval(pair)
+      pair.nextCheckAt = now + nextInterval(pair)
     }
     this.#outlet.send(
       pair.base,
@@ -337,13 +337,6 @@ export class IceAgent {
         tieBreaker: this.#tieBreaker,
       }),
     )
-  }
-
-  #interval(pair: Pair): number {
-    const interval = nextInterval(pair.unanswered)
-    if (interval === undefined) return Number.POSITIVE_INFINITY
-    // Once a round trip is known, asking again before the answer can be there is waste.
-    return pair.rtt === undefined ? interval : Math.max(interval, pair.rtt * 1.25)
   }
 
   #succeeded(pair: Pair, check: Check, message: Message, now: number): void {

@@ -4,7 +4,7 @@
  */
 import { type Base, type Candidate, comparePairPriority, type LocalCandidate } from '../candidates/index.ts'
 import { Address } from '../net/index.ts'
-import { CHECK_INTERVALS, MAX_PAIRS } from './constants.ts'
+import { CHECK_INTERVALS, HEARD_INTERVALS, MAX_PAIRS } from './constants.ts'
 import { byLikelihood, Pair, pairKey } from './pair.ts'
 
 export class CheckList {
@@ -128,9 +128,11 @@ export class CheckList {
   }
 }
 
-/** Until the next check of a pair after `unanswered` of them; undefined when it had all it gets. */
-export function nextInterval(unanswered: number): number | undefined {
-  return CHECK_INTERVALS[unanswered - 1]
+/** Milliseconds until the next check of a pair that has not answered; infinity when it had all it gets. */
+export function nextInterval({ heard, valid, rtt, unanswered }: Pair): number {
+  const interval = (heard || valid ? HEARD_INTERVALS : CHECK_INTERVALS)[unanswered - 1] ?? Number.POSITIVE_INFINITY
+  // Once a round trip is known, asking again before the answer can be there is waste.
+  return rtt === undefined ? interval : Math.max(interval, rtt * 1.25)
 }
 
 /** The address to send to from this base, with our zone where it is link-local; undefined when the two do not go together. */

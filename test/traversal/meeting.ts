@@ -1,7 +1,7 @@
 /** Two traversals in the lab and a signalling channel between them: what nearly every test of the whole needs. */
 import { createTraversal, type Session, type Signal, type Traversal, type TraversalOptions } from '../../src/index.ts'
 import { type ChannelOptions, createLab, type Lab, type LabHost } from '../../src/lab/index.ts'
-import { Attribute, Message, MessageWriter } from '../../src/stun/index.ts'
+import { createStunServer } from '../../src/stun/index.ts'
 
 export interface Peer {
   readonly name: string
@@ -16,17 +16,7 @@ export const SERVER = 'stun:stun.example.net'
 /** A STUN server on the virtual internet, under the name in `SERVER`. */
 export async function serveStun(lab: Lab, name = 'stun.example.net'): Promise<void> {
   const host = lab.host(name)
-  const socket = await host.bind({ family: 4, port: 3478 })
-  const w = new MessageWriter()
-  socket.handle({
-    datagram: (d, f) => {
-      const m = Message.read(d)
-      if (m) socket.send(w.start('success', 1, m.transactionId).address(Attribute.XorMappedAddress, f).fingerprint().finish().slice(), f)
-    },
-    sendFailed() {},
-    drained() {},
-    lost() {},
-  })
+  await createStunServer({ network: host })
   lab.dns.set(
     name,
     host.addresses.map(({ ip }) => ip),
