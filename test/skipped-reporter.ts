@@ -1,5 +1,14 @@
-/** Ends a run with what was not tested and why, so that a green run on a laptop is not taken for more than it is. */
+/**
+ * Ends a run with what was not tested and why, so that a green run on a laptop is not taken for more than it is. In CI the last line is the
+ * count alone.
+ */
 import type { Reporter, TestModule } from 'vitest/node'
+
+function count(modules: readonly TestModule[], state: 'passed' | 'failed'): number {
+  // A file that could not even be read has no tests to fail, and fails itself.
+  const broken = state === 'failed' ? modules.filter((module) => module.errors().length > 0).length : 0
+  return modules.reduce((sum, module) => sum + [...module.children.allTests(state)].length, broken)
+}
 
 export default class SkippedReporter implements Reporter {
   onTestRunEnd(modules: readonly TestModule[]): void {
@@ -12,5 +21,6 @@ export default class SkippedReporter implements Reporter {
       }
     }
     if (lines.length > 0) console.log(`\n${lines.length} skipped:\n${lines.join('\n')}`)
+    if (process.env.CI) console.log(`\n${count(modules, 'passed')} passed, ${count(modules, 'failed')} failed, ${lines.length} skipped`)
   }
 }
