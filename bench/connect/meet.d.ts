@@ -1,0 +1,44 @@
+import type { createTraversal, Explanation, Path, SessionState } from '../../src/index.ts'
+import type { createLab, Lab, LabHost } from '../../src/lab/index.ts'
+import type { createStunServer } from '../../src/stun/index.ts'
+import type { Cell } from './topologies.js'
+
+export interface Library {
+  readonly createLab: typeof createLab
+  readonly createTraversal: typeof createTraversal
+  readonly createStunServer: typeof createStunServer
+}
+
+/** What one side saw. Times are virtual milliseconds since both sides called `createTraversal`. */
+export interface Side {
+  readonly path: Path | undefined
+  readonly state: SessionState
+  readonly readyAt: number | undefined
+  /** The peer's question came. */
+  readonly heardAt: number | undefined
+  /** The answer to our question came. */
+  readonly answeredAt: number | undefined
+  readonly inbox: readonly string[]
+}
+
+export interface MeetOptions<T> {
+  /** 1 by default. */
+  readonly seed?: number
+  /** Virtual milliseconds until a cell counts as one without a path; 8,000 by default. */
+  readonly patience?: number
+  /** Virtual milliseconds one way on the internet; 20 by default. */
+  readonly delay?: number
+  /** Virtual milliseconds one way on the signalling channel; 20 by default. */
+  readonly signalling?: number
+  /** Sees the hosts and the STUN servers' IP addresses before anything is sent. */
+  readonly inspect?: (hosts: readonly [LabHost, LabHost], ips: readonly string[], lab: Lab) => T
+}
+
+export interface Meeting<T> {
+  readonly sides: readonly [Side, Side]
+  readonly judged: T
+  readonly explanations: readonly [Explanation, Explanation]
+  readonly lab: Lab
+}
+
+export function meetIn<T = undefined>(library: Library, cell: Cell, options?: MeetOptions<T>): Promise<Meeting<T>>

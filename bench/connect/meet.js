@@ -1,0 +1,71 @@
+// Two peers meet in a cell of the virtual internet: two STUN servers, a signalling channel, and a message with its answer each way.
+// The library comes in as an argument, so that tests run it from src/ and benchmarks from dist/.
+
+const encode = (text) => new TextEncoder().encode(text)
+const decode = (data) => new TextDecoder().decode(data)
+
+/**
+ * `patience`: virtual milliseconds until a cell counts as one without a path.
+ * `delay`, `signalling`: virtual milliseconds one way between two attachments of the internet, and of the channel.
+ */
+export async function meetIn({ createLab, createTraversal, createStunServer }, cell, options = {}) {
+  const { seed = 1, patience = 8_000, delay = 20, signalling = 20, inspect } = options
+  const lab = createLab({ seed, delay, families: cell.families ?? [4] })
+  const ips = []
+  for (const name of ['stun1', 'stun2']) {
+    const network = lab.host(name)
+    const addresses = network.addresses.map(({ ip }) => ip)
+    await createStunServer({ network, addresses })
+    ips.push(...addresses)
+  }
+  // By address: a name would cost a look-up, which the floors do not count.
+  const servers = ips.map((ip) => (ip.includes(':') ? `stun:[${ip}]:3478` : `stun:${ip}:3478`))
+  const hosts = cell.build(lab)
+  const judged = inspect?.(hosts, ips, lab)
+  const startedAt = lab.clock.now()
+  const [a, b] = await lab.until(Promise.all(hosts.map((host) => openSide(lab, host, createTraversal, servers, startedAt))))
+  const [endA, endB] = lab.channel({ delay: signalling })
+  wire(a, endA)
+  wire(b, endB)
+  const limit = new Promise((resolve) => lab.after(patience, resolve))
+  await lab.until(Promise.race([Promise.all([a.answered, b.answered]), limit]))
+  const sides = [a, b].map(report)
+  const explanations = [a, b].map(({ session }) => session.explain())
+  await Promise.all([a.traversal.close(), b.traversal.close()])
+  return { sides, judged, explanations, lab }
+}
+
+async function openSide(lab, host, createTraversal, servers, startedAt) {
+  const traversal = await createTraversal({ network: host, servers })
+  const session = traversal.connect({ peer: 'the other' })
+  const side = { traversal, session, readyAt: undefined, heardAt: undefined, answeredAt: undefined, inbox: [] }
+  const since = () => lab.clock.now() - startedAt
+  session.ready.then(
+    () => (side.readyAt = since()),
+    () => {},
+  )
+  side.answered = new Promise((resolve) => {
+    session.on('message', (data) => {
+      const text = decode(data)
+      side.inbox.push(text)
+      if (text === 'question') {
+        side.heardAt ??= since()
+        session.send(encode('answer'))
+      } else if (text === 'answer') {
+        side.answeredAt ??= since()
+        resolve()
+      }
+    })
+  })
+  session.send(encode('question'))
+  return side
+}
+
+function wire({ session }, end) {
+  session.on('signal', (signal) => end.send(JSON.stringify(signal)))
+  end.onMessage((text) => session.signal(JSON.parse(text)))
+}
+
+function report({ session, readyAt, heardAt, answeredAt, inbox }) {
+  return { path: session.path, state: session.state, readyAt, heardAt, answeredAt, inbox }
+}
