@@ -6,6 +6,5 @@ export default defineConfig({
     testTimeout: 30_000,
     hookTimeout: 60_000,
     reporters: ['default', './test/skipped-reporter.ts'],
-    coverage: { include: ['src/**'] },
   },
 })

@@ -58,7 +58,9 @@ class NodeClock implements Clock {
   }
 
   wake(at: number, callback: () => void): Timer {
-    return new Wake(this, at, callback)
+    const wake = new Wake(this, at, callback)
+    wake.arm()
+    return wake
   }
 
   /** Wall time ran ahead: the machine slept, or somebody set the date. Only the time since boot can tell which. */
@@ -77,7 +79,7 @@ class Wake implements Timer {
   readonly #callback: () => void
   readonly #fire = (): void => {
     // setTimeout counts in whole milliseconds from a time of its own, and can be up to one early.
-    if (this.#clock.now() < this.#at) this.#arm()
+    if (this.#clock.now() < this.#at) this.arm()
     else this.#callback()
   }
   #timeout: NodeJS.Timeout | undefined
@@ -86,14 +88,13 @@ class Wake implements Timer {
     this.#clock = clock
     this.#at = at
     this.#callback = callback
-    this.#arm()
   }
 
   cancel(): void {
     clearTimeout(this.#timeout)
   }
 
-  #arm(): void {
+  arm(): void {
     const delay = Math.ceil(this.#at - this.#clock.now())
     this.#timeout = setTimeout(this.#fire, Math.min(Math.max(delay, 1), LONGEST_DELAY))
     this.#timeout.unref()
