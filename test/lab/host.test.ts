@@ -166,6 +166,17 @@ describe('several interfaces', () => {
     expect(server.heard.map(({ from }) => from.ip)).toEqual([wifi.addresses[0]!.ip, mobile.addresses[0]!.ip])
   })
 
+  test('lead a bound socket nowhere when its own has no way there, though another has', async () => {
+    const lab = createLab()
+    const server = await open(lab.host('server'))
+    const host = lab.host('a', { interfaces: [{}, { behind: lab.segment('lan') }] })
+    const bound = await open(host, { ip: host.addresses[1]!.ip })
+    say(bound, server.address, 'x', true)
+    await lab.run(100)
+    expect(bound.failures).toEqual(['ENETUNREACH'])
+    expect(texts(server)).toEqual([])
+  })
+
   test("find a neighbour on the second one's LAN", async () => {
     const lab = createLab()
     const lan = lab.segment('lan')

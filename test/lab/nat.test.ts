@@ -184,6 +184,13 @@ describe('REQ-5 and REQ-6 timers', () => {
     expect(table.in(external, PEER, 1900)).toBe('no-mapping')
   })
 
+  test('outbound packets refresh the filter for the peer they go to', () => {
+    const table = bench({ lifetime: 1000 })
+    const external = table.out(HOST, PEER, 0)
+    table.out(HOST, PEER, 900)
+    expect(table.in(external, PEER, 1899)).toBe(HOST.key)
+  })
+
   test('inbound packets do not refresh unless told to', () => {
     const table = bench({ lifetime: 1000 })
     const external = table.out(HOST, PEER, 0)

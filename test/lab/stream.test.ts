@@ -31,7 +31,7 @@ async function connect(lab: Lab, from: LabHost, to: LabHost, address?: Address):
   const listener = await to.listen({ family: 4 }, (stream) => accepted.push(follow(stream)))
   const dialled = from.streams.dial({ to: (address ?? to.addresses[0]!).withPort(listener.local.port) })
   const client = follow(await lab.until(dialled))
-  await lab.run(100)
+  await lab.run(1000)
   return { client, server: accepted[0]! }
 }
 
@@ -72,15 +72,27 @@ describe('a stream', () => {
 
   test('finishes what the other side still had to say after an end', async () => {
     const lab = createLab()
+    const answer = 'more than is under way at once '.repeat(10_000)
     const [a, b] = [lab.host('a'), lab.host('b')]
     const { local } = await b.listen({ family: 4 }, (stream) => {
-      stream.handle({ data: () => stream.write(bytes('answer')), drained: () => {}, closed: () => {} })
+      stream.handle({ data: () => stream.write(bytes(answer)), drained: () => {}, closed: () => {} })
     })
     const client = follow(await lab.until(a.streams.dial({ to: b.addresses[0]!.withPort(local.port) })))
     client.stream.write(bytes('question'))
     client.stream.end()
     await lab.run(1000)
-    expect(client).toMatchObject({ text: 'answer', closed: true, reason: undefined })
+    expect(client).toMatchObject({ text: answer, closed: true, reason: undefined })
+  })
+
+  test('sends nothing twice on a long path without loss', async () => {
+    const lab = createLab({ delay: 300 })
+    const { client, server } = await connect(lab, lab.host('a'), lab.host('b'))
+    await lab.run(5000)
+    const before = lab.trace.counters('a').sent
+    client.stream.write(bytes('once'))
+    await lab.run(5000)
+    expect(server.text).toBe('once')
+    expect(lab.trace.counters('a').sent - before).toBe(1)
   })
 
   test('resets the other side when it is destroyed', async () => {

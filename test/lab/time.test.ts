@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises'
 import { describe, expect, test } from 'vitest'
 import { HostClock, Scheduler } from '../../src/lab/clock.ts'
 import { createLab } from '../../src/lab/index.ts'
@@ -85,6 +86,17 @@ describe('run', () => {
     expect(texts(b)).toEqual(['x'])
   })
 
+  test('lets promises settle between events of the same time, when one sets off the other', async () => {
+    const lab = createLab()
+    const order: string[] = []
+    lab.after(5, () => {
+      void Promise.resolve().then(() => order.push('settled'))
+      lab.after(0, () => order.push('next'))
+    })
+    await lab.run(10)
+    expect(order).toEqual(['settled', 'next'])
+  })
+
   test('hands on what a callback throws', async () => {
     const lab = createLab()
     lab.after(5, () => {
@@ -107,7 +119,7 @@ describe('run', () => {
     const lab = createLab()
     const order: string[] = []
     lab.after(10, () => {
-      const work = import('node:zlib').then(() => order.push(`loaded at ${lab.clock.now()}`))
+      const work = readFile(new URL(import.meta.url)).then(() => order.push(`loaded at ${lab.clock.now()}`))
       void lab.hold(work)
     })
     lab.after(11, () => order.push('later'))
