@@ -11,8 +11,11 @@ export interface Library {
 
 /** What one side saw. Times are virtual milliseconds since both sides called `createTraversal`. */
 export interface Side {
+  readonly firstPath: Path | undefined
+  /** At the end. */
   readonly path: Path | undefined
   readonly state: SessionState
+  /** When the first path came. */
   readonly readyAt: number | undefined
   /** The peer's question came. */
   readonly heardAt: number | undefined

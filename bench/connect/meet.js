@@ -38,12 +38,12 @@ export async function meetIn({ createLab, createTraversal, createStunServer }, c
 async function openSide(lab, host, createTraversal, servers, startedAt) {
   const traversal = await createTraversal({ network: host, servers })
   const session = traversal.connect({ peer: 'the other' })
-  const side = { traversal, session, readyAt: undefined, heardAt: undefined, answeredAt: undefined, inbox: [] }
+  const side = { traversal, session, firstPath: undefined, readyAt: undefined, heardAt: undefined, answeredAt: undefined, inbox: [] }
   const since = () => lab.clock.now() - startedAt
-  session.ready.then(
-    () => (side.readyAt = since()),
-    () => {},
-  )
+  session.once('path', (path) => {
+    side.firstPath = path
+    side.readyAt = since()
+  })
   side.answered = new Promise((resolve) => {
     session.on('message', (data) => {
       const text = decode(data)
@@ -66,6 +66,6 @@ function wire({ session }, end) {
   end.onMessage((text) => session.signal(JSON.parse(text)))
 }
 
-function report({ session, readyAt, heardAt, answeredAt, inbox }) {
-  return { path: session.path, state: session.state, readyAt, heardAt, answeredAt, inbox }
+function report({ session, firstPath, readyAt, heardAt, answeredAt, inbox }) {
+  return { firstPath, path: session.path, state: session.state, readyAt, heardAt, answeredAt, inbox }
 }
