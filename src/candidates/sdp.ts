@@ -30,8 +30,8 @@ export function formatCandidate(candidate: Candidate): string {
  * @throws SallyportError `ERR_CANDIDATE` with the reason, also for candidates this library does not use (TCP, names, component 2)
  */
 export function parseCandidate(line: string): Candidate {
-  if (typeof line !== 'string' || line.length > MAX_LINE)
-    throw refused(String(line).slice(0, 80), 'it is not a line of at most 512 characters')
+  if (typeof line !== 'string') throw refused(typeof line, 'it is not a text')
+  if (line.length > MAX_LINE) throw refused(line, `it is longer than ${MAX_LINE} characters`)
   const words = line
     .trim()
     .replace(/^a=/, '')

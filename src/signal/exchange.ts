@@ -26,6 +26,7 @@ export class SignalExchange {
   #acknowledged = 0
   #peer: string | undefined
   #peerSeq = 0
+  #mistaken = false
   readonly #retired = new Map<string, number>()
 
   constructor(random: Random) {
@@ -37,9 +38,17 @@ export class SignalExchange {
     return this.#acknowledged >= this.#seq
   }
 
+  /** The peer speaks to another incarnation than this one: a late signal of an earlier one made it believe that we are gone. */
+  get mistaken(): boolean {
+    return this.#mistaken
+  }
+
   /** @param change whether `content` says more than the last signal did */
   compose(content: SignalContent, change: boolean): Signal {
-    if (change) this.#seq++
+    if (change) {
+      this.#seq++
+      this.#mistaken = false
+    }
     const known = this.#peer === undefined ? {} : { to: this.#peer, ack: this.#peerSeq }
     const signal: Signal = { v: SIGNAL_VERSION, id: this.id, seq: this.#seq, ...known, ...content }
     return this.heard ? signal : { ...signal, ask: true }
@@ -52,20 +61,32 @@ export class SignalExchange {
     const ack = signal.to === this.id ? Math.min(signal.ack ?? 0, this.#seq) : 0
     const answer = signal.ask === true
     if (id !== this.#peer) {
-      // A late word of an earlier incarnation says nothing; a new word of it means that it is alive after all.
-      if (seq <= (this.#retired.get(id) ?? -1)) return { news: false, incarnation: false, answer: false }
+      // A late word of an earlier incarnation says nothing. But if it is alive after all, our answer, which goes to another one, tells it
+      // that it has to say something new.
+      if (seq <= (this.#retired.get(id) ?? -1)) return { news: false, incarnation: false, answer }
+      // The end of an incarnation that is not the present one ends nothing.
+      if (signal.bye === true) {
+        this.#retire(id, seq)
+        return { news: false, incarnation: false, answer: false }
+      }
       const incarnation = this.#peer !== undefined
       if (this.#peer !== undefined) this.#retire(this.#peer, this.#peerSeq)
       this.#retired.delete(id)
       this.#peer = id
       this.#peerSeq = seq
       this.#acknowledged = ack
+      this.#mistaken = this.#isMistaken(signal)
       return { news: true, incarnation, answer }
     }
     this.#acknowledged = Math.max(this.#acknowledged, ack)
     const news = seq > this.#peerSeq
+    if (seq >= this.#peerSeq) this.#mistaken = this.#isMistaken(signal)
     if (news) this.#peerSeq = seq
     return { news, incarnation: false, answer }
+  }
+
+  #isMistaken({ to }: Signal): boolean {
+    return to !== undefined && to !== this.id
   }
 
   #retire(id: string, seq: number): void {

@@ -52,7 +52,11 @@ const MAX_CANDIDATES = 128
 export function readSignal(value: unknown): ReadSignal | string {
   if (typeof value !== 'object' || value === null) return 'it is not an object'
   const signal = value as Partial<Record<keyof Signal, unknown>>
-  if (signal.v !== SIGNAL_VERSION) return `version ${String(signal.v)} is not spoken here, only ${SIGNAL_VERSION}`
+  if (signal.v !== SIGNAL_VERSION) {
+    // What came over a channel may be an object that has no text.
+    const version = typeof signal.v === 'number' || typeof signal.v === 'string' ? String(signal.v).slice(0, 20) : typeof signal.v
+    return `version ${version} is not spoken here, only ${SIGNAL_VERSION}`
+  }
   if (!areCredentials({ ufrag: signal.ufrag, pwd: signal.pwd })) return 'ufrag or pwd is missing or malformed'
   if (!Array.isArray(signal.candidates) || signal.candidates.length > MAX_CANDIDATES)
     return `candidates is not a list of at most ${MAX_CANDIDATES}`

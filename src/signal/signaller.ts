@@ -44,6 +44,8 @@ export class Signaller {
   receive(signal: Signal): Reception {
     const reception = this.#exchange.receive(signal)
     if (reception.answer) this.#answering ??= this.#timers.after(ANSWER, () => this.#say())
+    // Not at once: most often our next signal is on its way to it already.
+    if (this.#exchange.mistaken) this.#repeating ??= this.#timers.after(AGAIN, () => this.#repeat())
     return reception
   }
 
@@ -68,12 +70,13 @@ export class Signaller {
 
   /** The last word to this peer, if there was a first one. What comes after it is another incarnation. */
   farewell(): void {
-    const content = this.#outlet.describe()
-    if (content !== undefined && this.#said !== '')
-      this.#outlet.emit(this.#exchange.compose({ ...content, candidates: [], bye: true }, true))
+    const content = this.#said === '' ? undefined : this.#outlet.describe()
+    const exchange = this.#exchange
     this.stop()
     this.#exchange = new SignalExchange(this.#random)
     this.#said = ''
+    // Last: whoever hears it may close the session once more.
+    if (content !== undefined) this.#outlet.emit(exchange.compose({ ...content, candidates: [], bye: true }, true))
   }
 
   stop(): void {
@@ -83,21 +86,27 @@ export class Signaller {
     this.#announcing = false
   }
 
-  #say(): void {
+  /** @param mistaken the peer takes us for an earlier incarnation: only something new makes it listen again */
+  #say(mistaken = false): void {
     this.#announcing = false
     this.#answering?.cancel()
     this.#answering = undefined
     const content = this.#outlet.describe()
     if (content === undefined) return
     const text = JSON.stringify(content)
-    const signal = this.#exchange.compose(content, text !== this.#said)
+    const signal = this.#exchange.compose(content, text !== this.#said || mistaken)
     this.#said = text
-    this.#unheard = !this.#outlet.emit(signal)
     this.#repeating?.cancel()
-    this.#repeating = this.#timers.after(this.#again, () => {
-      if (this.#exchange.heard || this.#outlet.settled()) return
-      this.#again = Math.min(this.#again * 2, AGAIN_MOST)
-      this.#say()
-    })
+    this.#repeating = this.#timers.after(this.#again, () => this.#repeat())
+    // Last: whoever hears it may close the session, and then nothing may be set any more.
+    this.#unheard = !this.#outlet.emit(signal)
+  }
+
+  #repeat(): void {
+    this.#repeating = undefined
+    const { heard, mistaken } = this.#exchange
+    if ((heard || this.#outlet.settled()) && !mistaken) return
+    this.#again = Math.min(this.#again * 2, AGAIN_MOST)
+    this.#say(mistaken)
   }
 }
