@@ -1,0 +1,98 @@
+/** Other people's ICE agents in processes of their own, against ours in this one, over this machine's loopback. */
+import { afterEach, describe, expect, it } from 'vitest'
+import { createTraversal, type HostPolicy, type Session, type Signal, type Traversal } from '../../src/index.ts'
+import { requires } from '../requirements.ts'
+import { AGENTS, type Foreign, type LineProcess, startAgent } from './foreign-agent.ts'
+
+const LOOPBACK: HostPolicy = { loopback: true, families: [4], accept: ({ internal }) => internal }
+const ROLES = ['controlling', 'controlled'] as const
+
+/** What our side is told of the agent's role: what it says, nothing, or the opposite. */
+type Claim = 'truth' | 'nothing' | 'opposite'
+
+interface Meeting {
+  readonly session: Session
+  readonly agent: LineProcess
+}
+
+let traversal: Traversal
+let agent: LineProcess
+let pinging: NodeJS.Timeout | undefined
+
+afterEach(async () => {
+  clearInterval(pinging)
+  await traversal.close()
+  await agent.close()
+})
+
+async function meet(foreign: Foreign, controlling: boolean, claim: Claim = 'truth'): Promise<Meeting> {
+  agent = startAgent(foreign, { controlling, loopback: true })
+  traversal = await createTraversal({ hosts: LOOPBACK })
+  const session = traversal.connect({ peer: foreign.name })
+  session.on('signal', (signal) => agent.signal(signal))
+  agent.onSignal((signal) => session.signal(claimed(signal, claim)))
+  session.on('message', (data) => {
+    const text = textOf(data)
+    if (!text.startsWith('pong ')) session.send(Buffer.from(`pong ${text}`))
+  })
+  return { session, agent }
+}
+
+function claimed({ controlling, ...rest }: Signal, claim: Claim): Signal {
+  if (claim === 'nothing') return rest
+  return { ...rest, controlling: controlling === (claim === 'truth') }
+}
+
+/** Sends until the answer is here: a datagram may be lost, or come before the agent has made up its mind. */
+function answered(session: Session, text: string): Promise<void> {
+  return new Promise((resolve) => {
+    const send = (): void => void session.send(Buffer.from(text))
+    pinging = setInterval(send, 100)
+    session.on('message', (data) => {
+      if (textOf(data) === `pong ${text}`) resolve()
+    })
+    send()
+  })
+}
+
+function textOf(data: Uint8Array): string {
+  return new TextDecoder().decode(data)
+}
+
+/** Data has gone both ways, said and answered on both sides. */
+async function talk({ session, agent }: Meeting, name: string): Promise<void> {
+  await Promise.all([answered(session, 'ping sallyport'), agent.received('ping sallyport'), agent.received(`pong ping ${name}`)])
+}
+
+describe.each(AGENTS)('against $name', (foreign) => {
+  describe('on one machine', requires(foreign.needs), () => {
+    it.each(ROLES)('which is %s: both agree on a direct pair, and data goes both ways', async (role) => {
+      const meeting = await meet(foreign, role === 'controlling')
+      const { session } = meeting
+      const [path, connected] = await Promise.all([session.ready, meeting.agent.connected()])
+      expect(path.kind).toBe('direct')
+      await talk(meeting, foreign.name)
+      expect(connected.controlling).toBe(role === 'controlling')
+      expect(session.explain().role).toBe(role === 'controlling' ? 'controlled' : 'controlling')
+      expect(session.state).toBe('connected')
+      // It sends to what we say is our end, and that pair was nominated, if not alone: both nominate aggressively.
+      const { local } = session.path!
+      expect(connected.address).toBe(`${local.ip}:${local.port}`)
+      expect(session.explain().pairs).toContainEqual(expect.objectContaining({ nominated: true, outcome: 'carries the data' }))
+    })
+
+    it.each([
+      ['controlling', 'nothing'],
+      ['controlled', 'nothing'],
+      ['controlling', 'opposite'],
+      ['controlled', 'opposite'],
+    ] as const)('which is %s, of which our side is told %s: the conflict is settled (RFC 8445 7.3.1.1)', async (role, claim) => {
+      const meeting = await meet(foreign, role === 'controlling', claim)
+      await Promise.all([meeting.session.ready, meeting.agent.connected()])
+      await talk(meeting, foreign.name)
+      const { controlling } = await meeting.agent.connected()
+      expect(meeting.session.explain().role).toBe(controlling ? 'controlled' : 'controlling')
+      expect(meeting.session.path).toMatchObject({ kind: 'direct' })
+    })
+  })
+})
