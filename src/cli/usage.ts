@@ -1,0 +1,122 @@
+/** What can be asked of the command line: the help texts, and reading options with a clear word about every mistake. */
+import { type ParseArgsConfig, parseArgs } from 'node:util'
+import type { Colours } from './format.ts'
+
+/** Asked wrongly: exit code 2. */
+export class UsageError extends Error {
+  override readonly name = 'UsageError'
+}
+
+interface CommandHelp {
+  readonly summary: string
+  readonly usage: string
+  readonly about: readonly string[]
+  readonly options: readonly (readonly [option: string, meaning: string])[]
+}
+
+export type CommandName = 'connect' | 'serve' | 'demo'
+
+const COMMANDS: Readonly<Record<CommandName, CommandHelp>> = {
+  connect: {
+    summary: 'connect to a peer: swap codes by hand, or signals as JSON lines',
+    usage: 'sallyport connect [options]',
+    about: [
+      'Both sides run the same command. For people: each gives its code to the other by any',
+      'message, pastes the other one, and then every line typed goes to the peer.',
+      '',
+      'With --json: writes {"signal": …} lines for the peer to standard output and takes the',
+      'peer\'s from standard input, in any order and at any time. Writes {"event":"path",…} at',
+      'each change of path, one {"done":true,…} once application data has gone both ways, or',
+      '{"failed":<code>,…}. Leaves when standard input ends.',
+    ],
+    options: [
+      ['--stun HOST:PORT', 'a STUN server to ask for our public address; repeatable'],
+      ['--json', 'for programs: JSON lines in and out'],
+      ['--port N', 'the UDP port to use; any free one by default'],
+      ['--host RANGE|NAME', 'offer only addresses of this range or interface; repeatable'],
+      ['--loopback', 'offer loopback addresses too, for peers on one machine'],
+      ['--timeout SECONDS', 'give up when nothing went both ways by then; 0 never (--json: 60)'],
+      ['--events', 'with --json: also tell of candidates, servers, checks and messages'],
+      ['--say TEXT', 'with --json: text that the datagrams carry'],
+      ['--verbose', 'explain on standard error, at the end, what was tried and why'],
+    ],
+  },
+  serve: {
+    summary: 'run a STUN server',
+    usage: 'sallyport serve [options]',
+    about: [
+      'Answers STUN Binding requests (RFC 8489) over UDP until it is interrupted. Two addresses',
+      'of a family turn on the behaviour tests of RFC 5780.',
+    ],
+    options: [
+      ['--port N', 'the UDP port; 3478 by default, 0 for any free one'],
+      ['--address IP', 'an address to listen on; all by default; repeatable'],
+      ['--alternate-port N', 'the second port of RFC 5780; by default the one after --port'],
+      ['--json', 'write {"listening":[…]} instead of text'],
+    ],
+  },
+  demo: {
+    summary: 'see it work: on real sockets, and between two NATs',
+    usage: 'sallyport demo',
+    about: [
+      'Part 1: a STUN server and two peers as three processes on real sockets of this machine.',
+      'Part 2: two peers behind two NATs on a virtual internet. Needs no root and no internet.',
+    ],
+    options: [],
+  },
+}
+
+export const COMMAND_NAMES: readonly string[] = Object.keys(COMMANDS)
+
+export function isCommand(name: string): name is CommandName {
+  return COMMAND_NAMES.includes(name)
+}
+
+export function generalHelp({ bold, dim }: Colours): string {
+  const commands = Object.entries(COMMANDS).map(([name, { summary }]) => `  ${bold(name.padEnd(9))} ${summary}`)
+  return [
+    `${bold('sallyport')} connects two programs over UDP whatever stands between them.`,
+    '',
+    ...commands,
+    '',
+    dim('sallyport help COMMAND tells more; sallyport --version tells the version.'),
+  ].join('\n')
+}
+
+export function commandHelp(name: CommandName, { bold, dim }: Colours): string {
+  const { usage, about, options } = COMMANDS[name]
+  const width = Math.max(0, ...options.map(([option]) => option.length))
+  const lines = options.map(([option, meaning]) => `  ${bold(option.padEnd(width))}  ${dim(meaning)}`)
+  return [bold(usage), '', ...about, ...(lines.length === 0 ? [] : ['', ...lines])].join('\n')
+}
+
+type Options = NonNullable<ParseArgsConfig['options']>
+type Values<T extends Options> = ReturnType<
+  typeof parseArgs<{ args: string[]; options: T; strict: true; allowPositionals: false }>
+>['values']
+
+/** @throws UsageError for an option that is unknown, lacks its value, or has one too many */
+export function readOptions<const T extends Options>(command: CommandName, args: readonly string[], options: T): Values<T> {
+  try {
+    return parseArgs({ args: [...args], options, strict: true, allowPositionals: false }).values
+  } catch (error) {
+    // Node adds a sentence about positional arguments, which there are none of.
+    const [sentence = ''] = (error as Error).message.split('. ')
+    throw new UsageError(`${command}: ${sentence.charAt(0).toLowerCase()}${sentence.slice(1)}`)
+  }
+}
+
+/** @throws UsageError */
+export function numberOption(name: string, text: string, least: number, most: number): number {
+  const value = Number(text)
+  if (!/^\d+(\.\d+)?$/.test(text) || value < least || value > most)
+    throw new UsageError(`--${name} must be a number from ${least} to ${most}, not ${text}`)
+  return value
+}
+
+/** @throws UsageError */
+export function portOption(name: string, text: string): number {
+  const value = numberOption(name, text, 0, 0xffff)
+  if (!Number.isInteger(value)) throw new UsageError(`--${name} must be a whole number, not ${text}`)
+  return value
+}
