@@ -21,18 +21,17 @@ import {
   type StreamListener,
 } from '../net/index.ts'
 import { Bindings } from './bindings.ts'
-import { Callback, HostClock, type Sleeper } from './clock.ts'
+import { awake, Callback, HostClock } from './clock.ts'
 import { HostDns } from './dns.ts'
 import { Firewall, type FirewallOptions } from './firewall.ts'
 import type { Link, LinkOptions } from './link.ts'
-import type { Packet } from './packet.ts'
+import type { DropReason, Packet } from './packet.ts'
 import type { SeededRandom } from './random.ts'
 import { Router } from './router.ts'
 import { Routing } from './routing.ts'
 import { Nic, type Segment } from './segment.ts'
 import { LabSocket, type SendQueueOptions, type SocketOwner } from './socket.ts'
 import { TcpStack } from './stream.ts'
-import type { Counters } from './trace.ts'
 import { type Device, LAN_DELAY, LOOPBACK_DELAY, type World } from './world.ts'
 
 export type Attachment = Router | Segment
@@ -73,7 +72,7 @@ export interface HostPlan {
   readonly accessLink: LinkOptions
 }
 
-export class LabHost implements Network, Device, Sleeper, SocketOwner {
+export class LabHost implements Network {
   readonly name: string
   readonly clock: Clock
   readonly random: SeededRandom
@@ -81,11 +80,10 @@ export class LabHost implements Network, Device, Sleeper, SocketOwner {
   readonly gateway: Gateway
   readonly dns: Dns
   readonly streams: StreamDialer
-  readonly sendQueue: SendQueueOptions | undefined
-  /** @internal */
-  asleepUntil = 0
-  /** @internal */
-  readonly counters: Counters
+  /** What the networks, the clock and the sockets see of the host. */
+  readonly #device: Device
+  readonly #sleeper = { asleepUntil: 0 }
+  readonly #owner: SocketOwner
   readonly #world: World
   readonly #plan: HostPlan
   readonly #routing = new Routing()
@@ -101,12 +99,17 @@ export class LabHost implements Network, Device, Sleeper, SocketOwner {
     this.#world = world
     this.#plan = plan
     this.name = name
-    this.counters = world.trace.register(name)
-    this.clock = new HostClock(world.scheduler, this)
+    this.#device = { name, counters: world.trace.register(name), arrive: (packet, nic) => this.#arrive(packet, nic) }
+    this.clock = new HostClock(world.scheduler, this.#sleeper)
     this.random = world.randomFor(`host/${name}`)
     this.#ports = world.randomFor(`ports/${name}`)
     this.dns = new HostDns(world.dns, this.clock)
-    this.sendQueue = options.sendQueue
+    this.#owner = {
+      sendQueue: options.sendQueue,
+      transmit: (packet) => this.#transmit(packet),
+      later: (milliseconds, callback) => this.#later(milliseconds, callback),
+      forget: (socket) => this.#sockets.remove(socket),
+    }
     this.#firewall = options.firewall === undefined ? undefined : new Firewall(options.firewall)
     this.interfaces = { list: () => this.#list(), watch: (changed) => this.#watch(changed) }
     this.gateway = { defaultRoutes: () => Promise.resolve(this.#defaultRoutes()) }
@@ -115,7 +118,6 @@ export class LabHost implements Network, Device, Sleeper, SocketOwner {
       random: this.#ports,
       send: (packet) => this.#send(packet),
       source: (to) => this.#routing.source(to),
-      has: (ip) => this.#routing.has(ip),
     })
     this.streams = { dial: (dial) => this.#tcp.dial(dial) }
     for (const one of options.interfaces ?? [options]) this.#attach(one)
@@ -181,12 +183,12 @@ export class LabHost implements Network, Device, Sleeper, SocketOwner {
   /** The host sleeps: timers wait, packets to it are lost, and when it wakes its clock has jumped. */
   suspend(milliseconds: number): void {
     if (!(milliseconds >= 0)) throw new RangeError(`suspend: not a duration: ${milliseconds}`)
-    this.asleepUntil = Math.max(this.asleepUntil, this.#world.scheduler.now + milliseconds)
+    this.#sleeper.asleepUntil = Math.max(this.#sleeper.asleepUntil, this.#world.scheduler.now + milliseconds)
   }
 
   async bind(options: BindOptions): Promise<DatagramSocket> {
     const local = this.#local(options, (candidate) => this.#sockets.free(candidate))
-    const socket = new LabSocket(this, local)
+    const socket = new LabSocket(this.#owner, local)
     this.#sockets.add(socket)
     return socket
   }
@@ -196,79 +198,62 @@ export class LabHost implements Network, Device, Sleeper, SocketOwner {
     return this.#tcp.listen(local, accept)
   }
 
-  /** @internal */
-  transmit(packet: Packet, socket: LabSocket): SendFailure | undefined {
-    if (socket.closed) return undefined
+  #later(milliseconds: number, callback: () => void): void {
+    this.clock.wake(this.#world.scheduler.now + milliseconds, callback)
+  }
+
+  /** `nic` is undefined for what the host sends to itself. */
+  #arrive(packet: Packet, nic: Nic | undefined): void {
+    // A zone is the receiver's name for its own interface, RFC 4007 6.
+    if (packet.from.zone !== '' && nic !== undefined) packet.from = Address.of(`${packet.from.ip}%${nic.name}`, packet.from.port)
+    const socket = packet.protocol === 'udp' ? this.#sockets.find(packet.to) : undefined
+    const reason = this.#refuses(packet, nic, socket)
+    const { scheduler, trace } = this.#world
+    if (reason !== undefined) {
+      trace.drop(this.#device, packet, reason)
+      return
+    }
+    trace.note(this.#device, packet, 'receive')
+    scheduler.touched = true
+    if (socket === undefined) this.#tcp.arrive(packet)
+    else socket.deliver(packet)
+  }
+
+  #refuses(packet: Packet, nic: Nic | undefined, socket: LabSocket | undefined): DropReason | undefined {
+    const { now } = this.#world.scheduler
+    if (this.#sleeper.asleepUntil > now) return 'suspended'
+    if (packet.to.scope !== 'multicast' && !this.#routing.has(packet.to.ip)) return 'gone'
+    if (nic !== undefined && this.#firewall?.inbound(packet, now) === false) return 'firewall'
+    return packet.protocol === 'udp' && socket?.listening !== true ? 'no-socket' : undefined
+  }
+
+  #transmit(packet: Packet): SendFailure | undefined {
     if (packet.to.port === 0) return 'EINVAL'
     if (packet.data.length > (packet.to.family === 4 ? 65_507 : 65_527)) return 'EMSGSIZE'
     return this.#send(packet)
   }
 
-  /** @internal */
-  forget(socket: LabSocket): void {
-    this.#sockets.remove(socket)
-  }
-
-  /** @internal */
-  later(milliseconds: number, callback: () => void): void {
-    this.clock.wake(this.#world.scheduler.now + milliseconds, callback)
-  }
-
-  /** @internal */
-  arrive(packet: Packet, nic?: Nic): void {
-    const { scheduler, trace } = this.#world
-    // A zone is the receiver's name for its own interface, RFC 4007 6.
-    if (packet.from.zone !== '' && nic !== undefined) packet.from = Address.of(`${packet.from.ip}%${nic.name}`, packet.from.port)
-    if (this.asleepUntil > scheduler.now) {
-      trace.drop(this, packet, 'suspended')
-      return
-    }
-    if (packet.to.scope !== 'multicast' && !this.#routing.has(packet.to.ip)) {
-      trace.drop(this, packet, 'gone')
-      return
-    }
-    const outside = packet.from.scope !== 'loopback'
-    if (outside && this.#firewall?.inbound(packet, scheduler.now) === false) {
-      trace.drop(this, packet, 'firewall')
-      return
-    }
-    if (packet.protocol === 'tcp') {
-      trace.note(this, packet, 'receive')
-      scheduler.touched = true
-      this.#tcp.arrive(packet)
-      return
-    }
-    const socket = this.#sockets.find(packet.to)
-    if (socket === undefined) {
-      trace.drop(this, packet, 'no-socket')
-      return
-    }
-    trace.note(this, packet, 'receive')
-    scheduler.touched = true
-    socket.deliver(packet)
-  }
-
   #send(packet: Packet): SendFailure | undefined {
     const { scheduler, trace } = this.#world
-    if (this.asleepUntil > scheduler.now) return undefined
+    if (this.#sleeper.asleepUntil > scheduler.now) return undefined
     const route = this.#routing.route(packet.from, packet.to)
     if (typeof route === 'string') return route
     packet.from = route.from
     const verdict = this.#world.judge(this.name, packet)
     if (typeof verdict === 'object' && 'fail' in verdict) return verdict.fail
-    trace.note(this, packet, 'send')
+    trace.note(this.#device, packet, 'send')
     if (verdict === 'drop') {
-      trace.drop(this, packet, 'fault')
+      trace.drop(this.#device, packet, 'fault')
       return undefined
     }
     if (route.nic === undefined) {
-      scheduler.schedule(new Callback(scheduler, this, () => this.arrive(packet)), scheduler.now + LOOPBACK_DELAY)
+      scheduler.schedule(new Callback(scheduler, this.#sleeper, () => this.#arrive(packet, undefined)), scheduler.now + LOOPBACK_DELAY)
       return undefined
     }
     const { nic } = route
     this.#firewall?.outbound(packet, scheduler.now)
     if (typeof verdict === 'object' && 'delay' in verdict) {
-      scheduler.schedule(new Callback(scheduler, this, () => nic.send(packet)), scheduler.now + verdict.delay)
+      scheduler.schedule(new Callback(scheduler, awake, () => nic.send(packet)), scheduler.now + verdict.delay)
       return undefined
     }
     if (typeof verdict === 'object') for (let i = 0; i < verdict.duplicate; i++) nic.send(packet.clone())
@@ -312,7 +297,7 @@ export class LabHost implements Network, Device, Sleeper, SocketOwner {
     if (name === 'lo' || this.#routing.nics.some((nic) => nic.name === name))
       throw new RangeError(`${this.name}: the interface name ${name} is taken`)
     const base = segment.public ? this.#plan.accessLink : { delay: LAN_DELAY }
-    const nic = new Nic(this.#world, this, name, segment, { ...base, ...options.link })
+    const nic = new Nic(this.#world, this.#device, name, segment, { ...base, ...options.link })
     const families = options.families ?? segment.families
     const given =
       options.addresses?.map((entry) => (typeof entry === 'string' ? { ip: entry } : entry)) ??
@@ -357,7 +342,7 @@ export class LabHost implements Network, Device, Sleeper, SocketOwner {
   }
 
   #changed(): void {
-    for (const watcher of this.#watchers) this.later(0, () => this.#watchers.has(watcher) && watcher())
+    for (const watcher of this.#watchers) this.#later(0, () => this.#watchers.has(watcher) && watcher())
   }
 
   #defaultRoutes(): DefaultRoute[] {

@@ -15,7 +15,7 @@ export interface SendQueueOptions {
 export interface SocketOwner {
   readonly sendQueue: SendQueueOptions | undefined
   /** Sends a datagram on its way; a string says why not. */
-  transmit(packet: Packet, socket: LabSocket): SendFailure | undefined
+  transmit(packet: Packet): SendFailure | undefined
   /** Runs a callback of the socket's owner after so many milliseconds, never in the same turn. */
   later(milliseconds: number, callback: () => void): void
   forget(socket: LabSocket): void
@@ -34,10 +34,6 @@ export class LabSocket implements DatagramSocket {
   constructor(owner: SocketOwner, local: Address) {
     this.#owner = owner
     this.local = local
-  }
-
-  get closed(): boolean {
-    return this.#closed
   }
 
   handle(handler: DatagramHandler): void {
@@ -76,11 +72,13 @@ export class LabSocket implements DatagramSocket {
     this.#owner.forget(this)
   }
 
-  /** False when nobody listens yet. */
-  deliver(packet: Packet): boolean {
-    if (this.#handler === undefined) return false
-    this.#handler.datagram(packet.data, packet.from)
-    return true
+  /** Whether it has a handler. */
+  get listening(): boolean {
+    return this.#handler !== undefined
+  }
+
+  deliver(packet: Packet): void {
+    this.#handler?.datagram(packet.data, packet.from)
   }
 
   /** The address of the socket is gone. */
@@ -94,7 +92,7 @@ export class LabSocket implements DatagramSocket {
   }
 
   #transmit(packet: Packet, report: boolean): void {
-    const failure = this.#owner.transmit(packet, this)
+    const failure = this.#owner.transmit(packet)
     if (failure !== undefined && report) this.#owner.later(0, () => this.#handler?.sendFailed(packet.to, failure))
   }
 

@@ -16,7 +16,6 @@ export interface TcpHost {
   send(packet: Packet): SendFailure | undefined
   /** The source address for a destination, port 0. */
   source(to: Address): Address | SendFailure
-  has(ip: string): boolean
 }
 
 interface Listening {

@@ -122,6 +122,25 @@ describe('a host', () => {
     expect(lab.trace.counters('a').drops).toEqual({ firewall: 1 })
   })
 
+  test('with a firewall still hears itself', async () => {
+    const lab = createLab()
+    const a = await open(lab.host('a', { firewall: {} }))
+    const other = await open(a.host)
+    say(other, a.address, 'me')
+    await lab.run(1)
+    expect(texts(a)).toEqual(['me'])
+  })
+
+  test('drops what comes to a socket that nobody listens to yet', async () => {
+    const lab = createLab()
+    const a = await open(lab.host('a'))
+    const b = lab.host('b')
+    await b.bind({ family: 4, port: 5000 })
+    say(a, b.addresses[0]!.withPort(5000), 'x')
+    await lab.run(100)
+    expect(lab.trace.counters('b')).toMatchObject({ received: 0, drops: { 'no-socket': 1 } })
+  })
+
   test('with a send queue says when it is full, takes the datagram all the same, and says when it has drained', async () => {
     const lab = createLab({ delay: 0 })
     const a = await open(lab.host('a', { sendQueue: { limit: 3, perMillisecond: 1 } }))

@@ -95,6 +95,19 @@ describe('a stream', () => {
     expect(lab.trace.counters('a').sent - before).toBe(1)
   })
 
+  test('sends what was lost again after twice the round trip, however late in the run', async () => {
+    const lab = createLab({ delay: 150 })
+    await lab.run(1_000_000)
+    const { client, server } = await connect(lab, lab.host('a'), lab.host('b'))
+    let lost = 0
+    lab.filter(({ host, data }) => (host === 'a' && data.length > 0 && lost++ === 0 ? 'drop' : 'pass'))
+    client.stream.write(bytes('again'))
+    await lab.run(749)
+    expect(server.text).toBe('')
+    await lab.run(1)
+    expect(server.text).toBe('again')
+  })
+
   test('resets the other side when it is destroyed', async () => {
     const { lab, client, server } = await home()
     client.stream.destroy()
