@@ -105,11 +105,12 @@ export class KernelNet {
     const addresses = await this.#attach(namespace, 'wan', options)
     const number = ++this.#networks
     const inside = options.nat?.kind === 'none' ? '5.1' : options.carrier ? '100.64' : '192.168'
-    const lan: Lan = { prefix4: `${inside}.${number}`, prefix6: `2a00:5:${(0x100 + number).toString(16)}:`, hosts: 1 }
+    const lan: Lan = { prefix4: `${inside}.${number}`, prefix6: `2a00:5:${hex(0x100 + number)}:`, hosts: 1 }
     await ip(namespace, [
       'link add lan type bridge',
       addresses.ip4 !== '' && `addr add ${lan.prefix4}.1/24 dev lan`,
       addresses.ip6 !== '' && `addr add ${lan.prefix6}:1/64 dev lan nodad`,
+      addresses.ip6 !== '' && 'addr add fe80::1/64 dev lan nodad',
       'link set lan up',
     ])
     const router = { name, namespace, ...addresses, lan, options }
@@ -155,8 +156,11 @@ export class KernelNet {
     const namespace = `${this.#name}-${name}`
     await run('ip', ['netns', 'add', namespace])
     this.#namespaces.push(namespace)
-    // Addresses are good at once: nobody else is there who could have the same (RFC 4862 5.4 takes a second to find out).
-    const settings = ['ipv6/conf/all/accept_dad=0', 'ipv6/conf/default/accept_dad=0', 'ipv6/conf/default/accept_ra=0']
+    // Addresses are good at once: nobody else is there who could have the same (RFC 4862 5.4 takes a second to find out). Link-local ones
+    // are given by hand (addr_gen_mode 1): the kernel's own come late, and a router asks for neighbours from no other.
+    const settings = ['all/accept_dad=0', 'default/accept_dad=0', 'default/accept_ra=0', 'default/addr_gen_mode=1'].map(
+      (setting) => `ipv6/conf/${setting}`,
+    )
     if (forwards) settings.push('ipv4/ip_forward=1', 'ipv6/conf/all/forwarding=1')
     const script = settings
       .map((setting) => `echo ${setting.replace(/.*=/, '')} > /proc/sys/net/${setting.replace(/=.*/, '')}`)
@@ -172,20 +176,23 @@ export class KernelNet {
     const port = behind === undefined ? `net${number}` : `port${number}`
     const upstream = behind?.namespace ?? this.#core
     const prefix4 = behind?.lan.prefix4 ?? `5.0.${number}`
-    const prefix6 = behind?.lan.prefix6 ?? `2a00:5:${number.toString(16)}:`
-    const last = behind === undefined ? '2' : String(number)
+    const prefix6 = behind?.lan.prefix6 ?? `2a00:5:${hex(number)}:`
+    const last = behind === undefined ? 2 : number
     const ip4 = families.includes(4) && behind?.ip4 !== '' ? `${prefix4}.${last}` : ''
-    const ip6 = families.includes(6) && behind?.ip6 !== '' ? `${prefix6}:${Number(last).toString(16)}` : ''
+    const ip6 = families.includes(6) && behind?.ip6 !== '' ? `${prefix6}:${hex(last)}` : ''
+    // Were the two ends of a cable numbered alike, the kernel would take up to a second to see that both are plugged in.
     await ip(upstream, [
-      `link add ${port} type veth peer name ${device} netns ${namespace}`,
+      `link add ${port} index ${1000 + number} type veth peer name ${device} index 5000 netns ${namespace}`,
       behind !== undefined && `link set ${port} master lan`,
       behind === undefined && ip4 !== '' && `addr add ${prefix4}.1/24 dev ${port}`,
       behind === undefined && ip6 !== '' && `addr add ${prefix6}:1/64 dev ${port} nodad`,
+      behind === undefined && ip6 !== '' && `addr add fe80::1/64 dev ${port} nodad`,
       `link set ${port} up`,
     ])
     await ip(namespace, [
       ip4 !== '' && `addr add ${ip4}/24 dev ${device}`,
       ip6 !== '' && `addr add ${ip6}/64 dev ${device} nodad`,
+      ip6 !== '' && `addr add fe80::${hex(last)}/64 dev ${device} nodad`,
       `link set ${device} up`,
       ip4 !== '' && `route add default via ${prefix4}.1`,
       ip6 !== '' && `route add default via ${prefix6}:1`,
@@ -281,6 +288,10 @@ async function kill(child: ChildProcess): Promise<void> {
 /** Several commands of iproute2 in one process; what is false is left out. */
 function ip(namespace: string, lines: readonly (string | false)[]): Promise<string> {
   return run('ip', ['-n', namespace, '-batch', '-'], `${lines.filter((line) => line !== false).join('\n')}\n`)
+}
+
+function hex(number: number): string {
+  return number.toString(16)
 }
 
 function nft(namespace: string, rules: string): Promise<string> {
