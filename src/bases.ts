@@ -42,6 +42,8 @@ export interface BasesOutlet {
   datagram(base: HostBase, data: Uint8Array, from: Address): void
   sendFailed(base: HostBase, to: Address, failure: SendFailure): void
   drained(base: HostBase): void
+  /** The sockets fit the interfaces as they are now. */
+  updated(): void
 }
 
 export interface BasesOptions {
@@ -81,14 +83,13 @@ export class Bases {
   /** Rejects with SallyportError `ERR_BIND` when a port was asked for and no address has it free. */
   async open(): Promise<void> {
     const { network, port } = this.#options
-    await this.#update()
+    // Before the first look, so that no change falls between the two.
+    this.#unwatch = network.interfaces.watch(() => this.#queueUpdate())
+    this.#queueUpdate()
+    await this.#updating
     if (port !== 0 && this.#bases.size === 0) {
       throw new SallyportError('ERR_BIND', `no socket could be bound to port ${port}: ${this.refused.join('; ') || 'no usable address'}`)
     }
-    this.#unwatch = network.interfaces.watch(() => {
-      // One at a time; the last one sees the state of things as it is then.
-      this.#updating = this.#updating.then(() => this.#update())
-    })
   }
 
   close(): void {
@@ -96,6 +97,19 @@ export class Bases {
     this.#unwatch?.()
     for (const base of this.#bases.values()) base.close()
     this.#bases.clear()
+    this.#options.socket?.close()
+  }
+
+  /** One at a time; the last one sees the state of things as it is then. */
+  #queueUpdate(): void {
+    this.#updating = this.#updating.then(async () => {
+      try {
+        await this.#update()
+      } catch (error) {
+        // A filter of the caller's that throws, a system that does not answer: the sockets stay as they are.
+        this.#refused.set('interfaces', (error as Error).message)
+      }
+    })
   }
 
   async #update(): Promise<void> {
@@ -107,6 +121,7 @@ export class Bases {
     for (const { address, reason } of rejected) this.#refused.set(`${address.name} ${address.address.ip}`, reason)
     if (socket !== undefined) this.#adopt(socket, chosen)
     else await this.#bindAll(chosen)
+    if (!this.#closed) this.#options.outlet.updated()
   }
 
   async #bindAll(chosen: readonly HostChoice[]): Promise<void> {
@@ -160,7 +175,10 @@ export class Bases {
       datagram: (data, from) => outlet.datagram(base, data, from),
       sendFailed: (to, failure) => outlet.sendFailed(base, to, failure),
       drained: () => outlet.drained(base),
-      lost: (reason) => this.#remove(key, base, reason.message),
+      lost: (reason) => {
+        this.#remove(key, base, reason.message)
+        this.#queueUpdate()
+      },
     })
     outlet.added(base)
   }

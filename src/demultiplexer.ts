@@ -22,16 +22,20 @@ export interface DataReceiver {
   sendFailed(failure: SendFailure): void
 }
 
+/** Datagrams that were nobody's, each counted once. */
 export interface DropCounters {
-  /** Requests for a user fragment that nobody here has. */
+  /** Checks for a user fragment that nobody here has. */
   unknownUfrag: number
   /** Checks and answers that did not prove themselves. */
   unauthenticated: number
-  /** Well-formed answers that nobody waits for: late, or made up. */
+  /** Answers that nobody waits for: late, or made up. */
   unexpected: number
-  /** Not STUN, not from a session's address, and nobody to pass it on to. */
+  /** Anything else. */
   stray: number
 }
+
+/** Why a datagram is not STUN of ours; undefined when it was, and is dealt with. */
+type NotOurs = keyof DropCounters | undefined
 
 export class Demultiplexer {
   readonly dropped: DropCounters = { unknownUfrag: 0, unauthenticated: 0, unexpected: 0, stray: 0 }
@@ -96,41 +100,30 @@ export class Demultiplexer {
 
   receive(base: Base, data: Uint8Array, from: Address): void {
     const owner = this.#addresses.get(base)?.get(from.key)
-    if (looksLikeStun(data) && this.#takeStun(base, data, from, owner)) return
+    const notOurs = looksLikeStun(data) ? this.#takeStun(base, data, from, owner) : 'stray'
+    if (notOurs === undefined) return
     if (owner !== undefined) owner.handleData(data)
-    else if (!this.#passOn(base, data, from)) this.dropped.stray++
+    else if (!this.#passOn(base, data, from)) this.dropped[notOurs]++
   }
 
-  /** True when the datagram was STUN and is dealt with. */
-  #takeStun(base: Base, data: Uint8Array, from: Address, owner: DataReceiver | undefined): boolean {
+  #takeStun(base: Base, data: Uint8Array, from: Address, owner: DataReceiver | undefined): NotOurs {
     const message = Message.read(data)
-    if (message === undefined || message.fingerprint() === 'invalid') return false
-    if (message.class === 'success' || message.class === 'error')
-      return this.#takeResponse(message, base, from) || owner?.recognises(message) === true
-    if (message.method !== Method.Binding) return false
+    if (message === undefined || message.fingerprint() === 'invalid') return 'stray'
+    if (message.class === 'success' || message.class === 'error') return this.#takeResponse(message, base, from, owner)
+    if (message.method !== Method.Binding) return 'stray'
     // A Binding indication is a keep-alive (RFC 8445 11): it asks for nothing and, unauthenticated, changes nothing.
-    if (message.class === 'indication') return owner !== undefined && message.fingerprint() === 'valid'
+    if (message.class === 'indication') return owner !== undefined && message.fingerprint() === 'valid' ? undefined : 'stray'
     const username = splitUsername(message.text(Attribute.Username))
-    if (username === undefined) return false
+    if (username === undefined) return 'stray'
     const receiver = this.#ufrags.get(username.receiver)
-    if (receiver === undefined) {
-      this.dropped.unknownUfrag++
-      return false
-    }
-    if (receiver.handleRequest(message, base, from) === 'taken') return true
-    this.dropped.unauthenticated++
-    return false
+    if (receiver === undefined) return 'unknownUfrag'
+    return receiver.handleRequest(message, base, from) === 'taken' ? undefined : 'unauthenticated'
   }
 
-  #takeResponse(message: Message, base: Base, from: Address): boolean {
+  #takeResponse(message: Message, base: Base, from: Address, owner: DataReceiver | undefined): NotOurs {
     const receiver = this.#expected.get(message.transactionKey)
-    if (receiver !== undefined) {
-      if (receiver.handleResponse(message, base, from) === 'taken') return true
-      this.dropped.unauthenticated++
-      return false
-    }
-    if (this.#transactions.receive(message, from)) return true
-    this.dropped.unexpected++
-    return false
+    if (receiver !== undefined) return receiver.handleResponse(message, base, from) === 'taken' ? undefined : 'unauthenticated'
+    if (this.#transactions.receive(message, from) || owner?.recognises(message) === true) return undefined
+    return 'unexpected'
   }
 }

@@ -15,8 +15,8 @@ export interface TraversalOptions {
   /** The UDP port to use; any free one by default. */
   readonly port?: number
   /**
-   * A bound socket of the caller's own: a node:dgram socket, or anything with the `DatagramSocket` shape. Datagrams that are neither ours
-   * nor a session's go to the caller's own listeners as before; `close` leaves the socket open.
+   * A bound socket to use instead of our own. A node:dgram socket stays the caller's: datagrams that are neither ours nor a session's go to
+   * its listeners as before, and `close` leaves it open. Anything else with the `DatagramSocket` shape is handed over, and closed by `close`.
    */
   readonly socket?: Socket | DatagramSocket
   /** Where all this happens: the operating system, by default, or a host of `sallyport/lab`. */
@@ -46,8 +46,7 @@ export function checkOptions(options: TraversalOptions): CheckedOptions {
   if (socket !== undefined && !isDgram(socket) && !isDatagramSocket(socket))
     throw new TypeError('option socket is neither a node:dgram socket nor a DatagramSocket')
   if (socket !== undefined && port !== 0) throw new TypeError('option port makes no sense with option socket, which has one already')
-  if (network !== undefined && typeof (network as Partial<Network>).bind !== 'function')
-    throw new TypeError('option network is not a Network')
+  if (network !== undefined && !isNetwork(network)) throw new TypeError('option network is not a Network')
   return { servers: servers.map(checkServer), hosts, port, socket, network }
 }
 
@@ -64,6 +63,11 @@ function isDatagramSocket(socket: unknown): boolean {
     typeof shape.handle === 'function' &&
     shape.local !== undefined
   )
+}
+
+function isNetwork(network: unknown): boolean {
+  const parts: readonly (keyof Network)[] = ['clock', 'random', 'interfaces', 'gateway', 'dns', 'streams', 'bind', 'listen']
+  return typeof network === 'object' && network !== null && parts.every((part) => (network as Partial<Network>)[part] !== undefined)
 }
 
 function checkServer(text: unknown, index: number): { readonly text: string; readonly uri: ServerUri } {

@@ -63,6 +63,7 @@ export class Session extends EventEmitter<SessionEvents> {
   readonly #signaller: Signaller
   readonly #queue: Uint8Array[] = []
   readonly #tieBreaker: bigint
+  readonly #drained = (): void => this.#emit('drain')
   readonly #owner: GenerationOwner = {
     agentEvent: (generation, event) => this.#agentEvent(generation, event),
     receive: (data) => this.#receive(data),
@@ -129,14 +130,15 @@ export class Session extends EventEmitter<SessionEvents> {
    * Sends one datagram on the path of the moment. It may be lost, as datagrams are; do not write to the memory in the same turn of the
    * event loop. Returns false when there is no path yet (the first 64 datagrams wait for it) or the socket's queue is full: stop then, and
    * go on at `drain`.
-   * @throws SallyportError `ERR_CLOSED`
+   * @throws SallyportError `ERR_CLOSED`; TypeError when it is not a Uint8Array
    */
   send(data: Uint8Array): boolean {
+    if (!(data instanceof Uint8Array)) throw new TypeError('send takes a Uint8Array (a Buffer is one)')
     const active = this.#active
     if (active === undefined) return this.#enqueue(data)
     this.#sent++
     if (active.base.send(data, active.to)) return true
-    this.#host.whenDrained(active.base, () => this.#emit('drain'))
+    this.#host.whenDrained(active.base, this.#drained)
     return false
   }
 
@@ -192,7 +194,7 @@ export class Session extends EventEmitter<SessionEvents> {
   /** @internal Starts an attempt unless one is on; opens a closed or idle session again. */
   open(signal: AbortSignal | undefined): void {
     signal?.throwIfAborted()
-    if (signal !== undefined) this.#abortWith(signal)
+    if (signal !== undefined && this.#state !== 'connected') this.#abortWith(signal)
     if (this.#state === 'connecting' || this.#state === 'connected') return
     this.#log.restart(this.#host.timers.now())
     this.#ready = new Deferred()
@@ -365,10 +367,12 @@ export class Session extends EventEmitter<SessionEvents> {
     diagnose('path', () => ({ event: 'path', peer: this.peer, ...path }))
     this.#restart?.cancel()
     this.#restart = undefined
+    this.#stopAborting()
     this.#setState('connected')
     this.#ready.resolve(path)
-    this.#emit('path', path)
-    this.#flush()
+    // A listener may have closed the session, or a better pair come in the meantime.
+    if (this.#active === next) this.#emit('path', path)
+    if (this.#active === next) this.#flush()
     if (this.#previous !== undefined && this.#current?.agent.selected !== undefined) this.#retirePrevious()
   }
 
@@ -427,12 +431,16 @@ export class Session extends EventEmitter<SessionEvents> {
     this.#current = this.#previous = this.#active = undefined
     this.#unsent += this.#queue.length
     this.#queue.length = 0
+    this.#stopAborting()
+  }
+
+  #stopAborting(): void {
     this.#abort?.signal.removeEventListener('abort', this.#abort.listener)
     this.#abort = undefined
   }
 
   #abortWith(signal: AbortSignal): void {
-    this.#abort?.signal.removeEventListener('abort', this.#abort.listener)
+    this.#stopAborting()
     const listener = (): void => {
       if (this.#state === 'connecting') this.#end(signal.reason as Error)
     }
@@ -449,7 +457,13 @@ export class Session extends EventEmitter<SessionEvents> {
 
   #flush(): void {
     if (this.#queue.length === 0) return
-    for (const data of this.#queue.splice(0)) if (this.#active !== undefined) this.send(data)
+    for (let data = this.#queue.shift(); data !== undefined; data = this.#queue.shift()) {
+      if (this.#active === undefined) {
+        this.#queue.unshift(data)
+        return
+      }
+      this.send(data)
+    }
     this.#emit('drain')
   }
 

@@ -78,7 +78,12 @@ export class Traversal {
   readonly #foundations = new Foundations()
   readonly #sessions = new Map<string, Session>()
   readonly #host: SessionHost
-  readonly #blocked = new Map<Base, (() => void)[]>()
+  /** Closed ones, for as long as their user keeps them: asked for again, it is the same object. */
+  readonly #closedSessions = new Map<string, WeakRef<Session>>()
+  readonly #collected = new FinalizationRegistry((peer: string) => {
+    if (this.#closedSessions.get(peer)?.deref() === undefined) this.#closedSessions.delete(peer)
+  })
+  readonly #blocked = new Map<Base, Set<() => void>>()
   readonly #unresolved = new Map<string, string>()
   readonly #closing = new AbortController()
   #candidates: readonly LocalCandidate[] = []
@@ -119,6 +124,8 @@ export class Traversal {
         datagram: (base, data, from) => this.#demultiplexer.receive(base, data, from),
         sendFailed: (base, to, failure) => this.#sendFailed(base, to, failure),
         drained: (base) => this.#drained(base),
+        // Another network may lie behind the same addresses.
+        updated: () => this.#gatherer.refresh(),
       },
     })
     this.#host = this.#makeHost(pacer)
@@ -150,13 +157,16 @@ export class Traversal {
    * @throws TypeError when `peer` is no name; SallyportError `ERR_CLOSED` after `close`; the signal's reason when it is aborted already
    */
   connect(options: ConnectOptions): Session {
-    const { peer, signal } = options
+    if (typeof options !== 'object' || options === null) throw new TypeError('connect takes an object of options')
+    const { peer, signal, ...others } = options
+    for (const name of Object.keys(others)) throw new TypeError(`option ${name} is not known; there are peer, signal`)
     if (typeof peer !== 'string' || peer === '') throw new TypeError('option peer is not a name')
     if (signal !== undefined && !(signal instanceof AbortSignal)) throw new TypeError('option signal is not an AbortSignal')
     if (this.#closed) throw new SallyportError('ERR_CLOSED', 'the traversal is closed; create another one')
-    const session = this.#sessions.get(peer) ?? new Session(peer, this.#host)
+    const session = this.#sessions.get(peer) ?? this.#closedSessions.get(peer)?.deref() ?? new Session(peer, this.#host)
     session.open(signal)
     this.#sessions.set(peer, session)
+    this.#closedSessions.delete(peer)
     return session
   }
 
@@ -195,6 +205,7 @@ export class Traversal {
     this.#bases.close()
     this.#timers.clear()
     this.#blocked.clear()
+    this.#closedSessions.clear()
     for (const resolve of this.#whenGathered.splice(0)) resolve()
   }
 
@@ -217,11 +228,13 @@ export class Traversal {
       },
       whenDrained: (base, callback) => {
         const waiting = this.#blocked.get(base)
-        if (waiting === undefined) this.#blocked.set(base, [callback])
-        else waiting.push(callback)
+        if (waiting === undefined) this.#blocked.set(base, new Set([callback]))
+        else waiting.add(callback)
       },
       forget: (session) => {
-        if (this.#sessions.get(session.peer) === session) this.#sessions.delete(session.peer)
+        this.#sessions.delete(session.peer)
+        this.#closedSessions.set(session.peer, new WeakRef(session))
+        this.#collected.register(session, session.peer)
       },
     }
   }
@@ -283,19 +296,26 @@ export class Traversal {
         other.type === 'srflx' && other.base === base && other.server === server.uri && other.address.key !== mapped.key
       const shown = this.#gatherer.bindings.filter((other) => other.base === base).map((other) => other.mapped?.key)
       this.#candidates = this.#candidates.filter((other) => !isOld(other) || shown.includes(other.address.key))
-      const index = this.#candidates.filter((other) => other.type === 'srflx' && other.base === base).length
       this.#offer({
         type: 'srflx',
         address: mapped,
         base,
         foundation: this.#foundations.of('srflx', base, server.address.ip),
-        priority: candidatePriority('srflx', localPreference(base.rank, index)),
+        priority: this.#srflxPriority(base),
         component: 1,
         related: base.address,
         server: server.uri,
       })
     }
     this.#checkGathered()
+  }
+
+  /** The first that no other candidate of this base has: each its own (RFC 8445 5.1.2.1). */
+  #srflxPriority(base: Base): number {
+    const taken = new Set(this.#candidates.filter((other) => other.type === 'srflx' && other.base === base).map(({ priority }) => priority))
+    let index = 0
+    while (index < taken.size && taken.has(candidatePriority('srflx', localPreference(base.rank, index)))) index++
+    return candidatePriority('srflx', localPreference(base.rank, index))
   }
 
   /** Adds a candidate to what all sessions offer, unless it says nothing new (RFC 8445 5.1.3): no NAT, or the same mapping again. */

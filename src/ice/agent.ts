@@ -132,7 +132,8 @@ export class IceAgent {
     this.#remoteSince = now
     if (controlling !== undefined) this.#takeRole(controlling)
     for (const { base, from, sender, content } of this.#early.splice(0)) {
-      if (sender === remote.ufrag) this.#heard(base, from, content, now)
+      const pair = sender === remote.ufrag ? this.#pairFrom(base, from, content.priority) : undefined
+      if (pair !== undefined) this.#heard(pair, content, now)
     }
     this.#settle(now)
   }
@@ -193,9 +194,15 @@ export class IceAgent {
     if (decision === 'refuse') return this.#answerError(message, base, from, { code: 487, reason: 'Role Conflict' })
     if (decision === 'switch') this.#takeRole(!this.#controlling)
     if (content.useCandidate && this.#controlling) return this.#answerError(message, base, from, { code: 400, reason: 'Bad Request' })
+    if (this.#remote === undefined) {
+      if (this.#early.length >= MAX_EARLY_CHECKS) return 'taken'
+      this.#early.push({ base, from, sender, content })
+    }
+    // No success without a pair: a peer that takes the path for valid would send data that nobody takes.
+    const pair = this.#remote === undefined ? undefined : this.#pairFrom(base, from, content.priority)
+    if (this.#remote !== undefined && pair === undefined) return 'taken'
     this.#outlet.send(base, from, writeSuccess(this.#writer, message, from, this.#localKey))
-    if (this.#remote !== undefined) this.#heard(base, from, content, now)
-    else if (this.#early.length < MAX_EARLY_CHECKS) this.#early.push({ base, from, sender, content })
+    if (pair !== undefined) this.#heard(pair, content, now)
     this.#settle(now)
     return 'taken'
   }
@@ -279,9 +286,7 @@ export class IceAgent {
   }
 
   /** An authenticated check came from there (RFC 8445 7.3.1.3 to 7.3.1.5). */
-  #heard(base: Base, from: Address, content: CheckContent, now: number): void {
-    const pair = this.#list.find(base, from) ?? this.#pairFrom(base, from, content.priority)
-    if (pair === undefined) return
+  #heard(pair: Pair, content: CheckContent, now: number): void {
     if (!pair.heard && !pair.valid) this.#events.push({ kind: 'heard', pair })
     pair.heard = true
     if (content.useCandidate) pair.nominationPending = Math.max(pair.nominationPending ?? 0, content.nomination ?? 0)
@@ -297,10 +302,13 @@ export class IceAgent {
     this.#list.trigger(pair)
   }
 
+  /** The pair that a check came over, made now if it has to be (RFC 8445 7.3.1.3); undefined when there are too many. */
   #pairFrom(base: Base, from: Address, priority: number): Pair | undefined {
+    const known = this.#list.find(base, from)
     const local = this.#candidates.ofBase(base)
-    const remote = local === undefined ? undefined : this.#candidates.remoteAt(from, priority)
-    return local === undefined || remote === undefined ? undefined : this.#list.add(local, remote, this.#controlling)
+    if (known !== undefined || local === undefined) return known
+    const remote = this.#candidates.remoteAt(from, priority)
+    return remote === undefined ? undefined : this.#list.add(local, remote, this.#controlling, from)
   }
 
   #check(pair: Pair, now: number): void {

@@ -30,9 +30,9 @@ export class CheckList {
   /**
    * Pairs a local base candidate with a remote one, unless they cannot work together (RFC 8445 6.1.2.2) or the pair is there already,
    * which then only takes the better label (RFC 8838 11 for peer-reflexive candidates that are signalled later).
+   * @param to the address as it came, where an authentic check has shown that the two do work together
    */
-  add(local: LocalCandidate, remote: Candidate, controlling: boolean): Pair | undefined {
-    const to = reachableFrom(local.base, remote.address)
+  add(local: LocalCandidate, remote: Candidate, controlling: boolean, to = reachableFrom(local.base, remote.address)): Pair | undefined {
     if (to === undefined) return undefined
     const known = this.#pairs.get(pairKey(local.base, to))
     if (known !== undefined) {

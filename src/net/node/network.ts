@@ -8,8 +8,11 @@ import { nodeInterfaces } from './interfaces.ts'
 import { nodeRandom } from './random.ts'
 import { listenForStreams, nodeStreams } from './streams.ts'
 
+/** One for the process, and with it one clock: the pace of checks is the process's (RFC 8445 14.2). */
+let network: Network | undefined
+
 export function nodeNetwork(): Network {
-  return {
+  network ??= {
     clock: nodeClock(),
     random: nodeRandom(),
     interfaces: nodeInterfaces(),
@@ -19,4 +22,5 @@ export function nodeNetwork(): Network {
     bind: bindDatagramSocket,
     listen: listenForStreams,
   }
+  return network
 }
