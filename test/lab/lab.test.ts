@@ -1,8 +1,33 @@
 import { describe, expect, test } from 'vitest'
 import { createLab, type nat } from '../../src/lab/index.ts'
+import type { Address, Network } from '../../src/net/index.ts'
 import { open, say } from './talk.ts'
 
 describe('a lab', () => {
+  test('answers the question of its guide: how does my game behave behind a symmetric NAT', async () => {
+    const startGame = ({ network, server: to }: { network: Network; server: Address }): { connected: Promise<string> } => {
+      const connected = network.bind({ family: 4 }).then((own) => {
+        const heard = new Promise<string>((resolve) => {
+          own.handle({ datagram: (data) => resolve(new TextDecoder().decode(data)), sendFailed() {}, drained() {}, lost() {} })
+        })
+        own.send(new TextEncoder().encode('welcome'), to)
+        return heard
+      })
+      return { connected }
+    }
+
+    const lab = createLab({ seed: 7 })
+    const server = lab.host('server')
+    const player = lab.host('player', { behind: lab.router('home', { nat: 'symmetricRandom' }) })
+
+    const socket = await server.bind({ family: 4, port: 4000 })
+    socket.handle({ datagram: (data, from) => socket.send(data, from), sendFailed() {}, drained() {}, lost() {} })
+
+    const game = startGame({ network: player, server: server.addresses[0]!.withPort(4000) })
+    expect(await lab.until(game.connected, { within: 5000 })).toBe('welcome')
+    expect(lab.clock.now()).toBe(40.25)
+  })
+
   test('carries a datagram between two public hosts in its delay', async () => {
     const lab = createLab({ delay: 20 })
     const a = await open(lab.host('a'))
