@@ -1,5 +1,5 @@
 import type { createTraversal, Explanation, Path, SessionState } from '../../src/index.ts'
-import type { createLab, Lab, LabHost } from '../../src/lab/index.ts'
+import type { ChannelOptions, createLab, Lab, LabHost, LabOptions } from '../../src/lab/index.ts'
 import type { createStunServer } from '../../src/stun/index.ts'
 import type { Cell } from './topologies.js'
 
@@ -33,6 +33,14 @@ export interface MeetOptions<T> {
   readonly delay?: number
   /** Virtual milliseconds one way on the signalling channel; 20 by default. */
   readonly signalling?: number
+  /** Virtual milliseconds by which the second peer starts later; 0 by default. */
+  readonly late?: number
+  /** What ends the meeting before its patience does: an answer on both sides, by default, or a path on both sides. */
+  readonly goal?: 'answers' | 'paths'
+  /** Of every attachment to the internet. None by default. */
+  readonly weather?: Omit<LabOptions, 'seed' | 'delay' | 'families' | 'hops'>
+  /** Of the signalling channel. Perfect by default. */
+  readonly channel?: Omit<ChannelOptions, 'delay'>
   /** Sees the hosts and the STUN servers' IP addresses before anything is sent. */
   readonly inspect?: (hosts: readonly [LabHost, LabHost], ips: readonly string[], lab: Lab) => T
 }

@@ -5,12 +5,13 @@ const encode = (text) => new TextEncoder().encode(text)
 const decode = (data) => new TextDecoder().decode(data)
 
 /**
- * `patience`: virtual milliseconds until a cell counts as one without a path.
+ * `patience`: virtual milliseconds until a cell counts as one without a path. `late`: how much later the second peer starts.
  * `delay`, `signalling`: virtual milliseconds one way between two attachments of the internet, and of the channel.
+ * `weather`: what else is wrong with the internet's links; `channel`: with the signalling. Data may be lost then: `goal: 'paths'`.
  */
 export async function meetIn({ createLab, createTraversal, createStunServer }, cell, options = {}) {
-  const { seed = 1, patience = 8_000, delay = 20, signalling = 20, inspect } = options
-  const lab = createLab({ seed, delay, families: cell.families ?? [4] })
+  const { seed = 1, patience = 8_000, delay = 20, signalling = 20, late = 0, goal = 'answers', weather, channel, inspect } = options
+  const lab = createLab({ ...weather, seed, delay, families: cell.families ?? [4] })
   const ips = []
   for (const name of ['stun1', 'stun2']) {
     const network = lab.host(name)
@@ -22,20 +23,23 @@ export async function meetIn({ createLab, createTraversal, createStunServer }, c
   const servers = ips.map((ip) => (ip.includes(':') ? `stun:[${ip}]:3478` : `stun:${ip}:3478`))
   const hosts = cell.build(lab)
   const judged = inspect?.(hosts, ips, lab)
+  const ends = lab.channel({ ...channel, delay: signalling })
   const startedAt = lab.clock.now()
-  const [a, b] = await lab.until(Promise.all(hosts.map((host) => openSide(lab, host, createTraversal, servers, startedAt))))
-  const [endA, endB] = lab.channel({ delay: signalling })
-  wire(a, endA)
-  wire(b, endB)
+  const open = (index) => openSide(lab, hosts[index], createTraversal, servers, startedAt, ends[index])
+  const [a, b] =
+    late > 0
+      ? [await lab.until(open(0)), await lab.run(late).then(() => lab.until(open(1)))]
+      : await lab.until(Promise.all([open(0), open(1)]))
   const limit = new Promise((resolve) => lab.after(patience, resolve))
-  await lab.until(Promise.race([Promise.all([a.answered, b.answered]), limit]))
+  const reached = goal === 'answers' ? [a.answered, b.answered] : [a.session.ready, b.session.ready]
+  await lab.until(Promise.race([Promise.all(reached), limit]))
   const sides = [a, b].map(report)
   const explanations = [a, b].map(({ session }) => session.explain())
   await Promise.all([a.traversal.close(), b.traversal.close()])
   return { sides, judged, explanations, lab }
 }
 
-async function openSide(lab, host, createTraversal, servers, startedAt) {
+async function openSide(lab, host, createTraversal, servers, startedAt, end) {
   const traversal = await createTraversal({ network: host, servers })
   const session = traversal.connect({ peer: 'the other' })
   const side = { traversal, session, firstPath: undefined, readyAt: undefined, heardAt: undefined, answeredAt: undefined, inbox: [] }
@@ -58,12 +62,9 @@ async function openSide(lab, host, createTraversal, servers, startedAt) {
     })
   })
   session.send(encode('question'))
-  return side
-}
-
-function wire({ session }, end) {
   session.on('signal', (signal) => end.send(JSON.stringify(signal)))
   end.onMessage((text) => session.signal(JSON.parse(text)))
+  return side
 }
 
 function report({ session, firstPath, readyAt, heardAt, answeredAt, inbox }) {

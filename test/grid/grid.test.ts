@@ -52,17 +52,17 @@ afterAll(() => {
     return time === undefined ? '–' : time.toFixed(0)
   }
   const find = (row: unknown, column: unknown): Cell | undefined => PAIRS.find((cell) => cell.row === row && cell.column === column)
-  const table = KINDS.map((row) => [row.short.padEnd(7), ...KINDS.map((column) => show(find(row, column)).padStart(7))].join(''))
+  const table = KINDS.map((row) => [row.short.padEnd(8), ...KINDS.map((column) => show(find(row, column)).padStart(8))].join(''))
   const direct = [...times.values()].filter((time) => time !== undefined).length
   console.log(
     [
       `The virtual grid: ${times.size} cells, ${direct} direct, as the rule says.`,
       'Virtual milliseconds until both sides have an answer to their data, 20 ms one way to everything; – where plain ICE has no direct path.',
       '',
-      ['', ...KINDS.map(({ short }) => short)].map((head, index) => (index === 0 ? head.padEnd(7) : head.padStart(7))).join(''),
+      ['', ...KINDS.map(({ short }) => short)].map((head, index) => (index === 0 ? head.padEnd(8) : head.padStart(8))).join(''),
       ...table,
       '',
-      ...KINDS.map(({ short, name }) => `${short.padEnd(7)} ${name}`),
+      ...KINDS.map(({ short, name }) => `${short.padEnd(8)} ${name}`),
       '',
       ...RELATIONS.map((cell) => `${show(cell).padStart(7)}  ${cell.name}`),
     ].join('\n'),
