@@ -38,7 +38,7 @@ export function median(values) {
 export const LIMIT = 1.1
 
 /**
- * Runs a cell with several seeds; undefined where it has no direct path. `meet` gives the sides of one meeting by its seed.
+ * Runs a cell with several seeds; undefined where the first one has no direct path. `meet` gives the sides of one meeting by its seed.
  *
  * Data has gone both ways when one side's data is answered, and that is held against DESIGN.md's floor. The other side's data is held
  * against the same floor, or against the cell's own where that is later: toward a peer that can only be learnt from its check
@@ -49,7 +49,12 @@ export async function measure(meet, seeds, delays) {
   const floors = []
   for (let seed = 1; seed <= seeds; seed++) {
     const sides = await meet(seed)
-    if (sides.some(({ path, answeredAt }) => path === undefined || answeredAt === undefined)) return undefined
+    if (sides.some(({ answeredAt }) => answeredAt === undefined)) {
+      // Who meets does not hang on the seed: after one that did, a miss is a time without end.
+      if (seed === 1) return undefined
+      runs.push({ first: Number.POSITIVE_INFINITY, last: Number.POSITIVE_INFINITY })
+      continue
+    }
     runs.push(answersOf(sides))
     floors.push(cellFloor(sides, delays))
   }

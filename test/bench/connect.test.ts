@@ -18,7 +18,7 @@ function relation(name: string): Cell {
 }
 
 function measureCell(cell: Cell): ReturnType<typeof measure> {
-  return measure(async (seed) => (await meetIn(library, cell, { ...delays, seed, patience: 1_000 })).sides, 3, delays)
+  return measure(async (seed) => (await meetIn(library, cell, { ...delays, seed })).sides, 3, delays)
 }
 
 const SELECTION = [
@@ -51,6 +51,14 @@ describe('a cold start on the virtual internet', () => {
   it('is not measured where there is no path', async () => {
     expect(await measureCell(pair('port', 'symR'))).toBeUndefined()
   })
+})
+
+it('counts a meeting that fails where another succeeded as one without end', async () => {
+  const meet = async (seed: number): Promise<readonly [Side, Side]> => [
+    side('host'),
+    { ...side('host'), answeredAt: seed === 1 ? 100 : undefined },
+  ]
+  expect(await measure(meet, 3, delays)).toMatchObject({ last: Number.POSITIVE_INFINITY, lastRatio: Number.POSITIVE_INFINITY })
 })
 
 describe('the floor', () => {
