@@ -311,6 +311,8 @@ export class Session extends EventEmitter<SessionEvents> {
       if (signal.id !== undefined) this.#signaller.announce()
     }
     for (const reason of generation.tell((agent, now) => agent.addRemotes(candidates, now))) this.#log.refuse(reason)
+    // Another agent's signalling does not tell; taken as read, as RFC 8863 does.
+    if (signal.id === undefined || signal.for === generation.agent.local.ufrag) generation.tell((agent, now) => agent.peerKnows(now))
     // Ours say everything anew; another agent's description may be one candidate of many.
     if (signal.id !== undefined) generation.tell((agent, now) => agent.withdrawRemotes(candidates, now))
   }

@@ -142,7 +142,10 @@ export class ReflexiveGatherer {
     for (const asking of this.#queue) {
       this.#queue.delete(asking)
       this.#start(asking)
-      if (this.#queue.size > 0) this.#pacer.request(this)
+      for (const next of this.#queue) {
+        this.#pacer.request(this, next.pending)
+        break
+      }
       return true
     }
     return false
@@ -171,7 +174,8 @@ export class ReflexiveGatherer {
 
   #enqueue(asking: Asking): void {
     this.#queue.add(asking)
-    this.#pacer.request(this)
+    // Ahead of ordinary checks: a candidate that comes late costs every session what it costs this queue.
+    this.#pacer.request(this, asking.pending)
   }
 
   #start(asking: Asking): void {

@@ -10,7 +10,7 @@ import { CandidateSet } from './candidate-set.ts'
 import { CheckList, nextInterval } from './check-list.ts'
 import { type CheckContent, KNOWN_IN_CHECKS, readCheck, splitUsername, writeCheck, writeError, writeSuccess } from './check-message.ts'
 import { consentDelay, consentExpiresAt, forgiveSleep } from './consent.ts'
-import { CHECK_LIFETIME, MAX_EARLY_CHECKS, PATIENCE } from './constants.ts'
+import { CHECK_LIFETIME, MAX_EARLY_CHECKS, PATIENCE, WAITING_CHECKS, WAITING_INTERVAL, WAITING_PAIRS } from './constants.ts'
 import type { Credentials } from './credentials.ts'
 import { Nominator } from './nominator.ts'
 import type { Check, Pair } from './pair.ts'
@@ -70,7 +70,7 @@ export class IceAgent {
   readonly #localKey: IntegrityKey
   readonly #random: Random
   readonly #outlet: AgentOutlet
-  readonly #list = new CheckList()
+  readonly #list = new CheckList((pair) => this.#drop(pair, 'too many pairs'))
   readonly #writer = new MessageWriter(576)
   readonly #candidates = new CandidateSet()
   readonly #nominator = new Nominator()
@@ -81,7 +81,8 @@ export class IceAgent {
   #tieBreaker: bigint
   #controlling: boolean
   #selected: Pair | undefined
-  #remoteSince: number | undefined
+  /** When the peer was first known to have our credentials too. */
+  #metAt: number | undefined
   #failed = false
   #closed = false
   #expected = Number.POSITIVE_INFINITY
@@ -129,7 +130,6 @@ export class IceAgent {
   setRemote(remote: RemoteDescription, controlling: boolean | undefined, now: number): void {
     this.#remote = remote
     this.#remoteKey = IntegrityKey.shortTerm(remote.pwd)
-    this.#remoteSince = now
     if (controlling !== undefined) this.#takeRole(controlling)
     for (const { base, from, sender, content } of this.#early.splice(0)) {
       const pair = sender === remote.ufrag ? this.#pairFrom(base, from, content.priority) : undefined
@@ -138,7 +138,20 @@ export class IceAgent {
     this.#settle(now)
   }
 
+  /**
+   * The peer has our credentials: it said so, or it checks. From now on no answer means something, and pairs that got none so far get
+   * their full run of checks, since the first one may have come before the peer's own opened its NAT.
+   */
+  peerKnows(now: number): void {
+    if (this.#metAt !== undefined || this.#remote === undefined) return
+    this.#metAt = now
+    this.#encourage(now)
+    this.#settle(now)
+  }
+
   addLocal(candidate: LocalCandidate, now: number): void {
+    // The peer will check this one too, and with that open its filter for checks of ours that failed so far.
+    if (candidate.type === 'srflx') this.#encourage(now)
     if (this.#candidates.addLocal(candidate)) {
       for (const remote of this.#candidates.remotes) this.#list.add(candidate, remote, this.#controlling)
     }
@@ -202,7 +215,10 @@ export class IceAgent {
     const pair = this.#remote === undefined ? undefined : this.#pairFrom(base, from, content.priority)
     if (this.#remote !== undefined && pair === undefined) return 'taken'
     this.#outlet.send(base, from, writeSuccess(this.#writer, message, from, this.#localKey))
-    if (pair !== undefined) this.#heard(pair, content, now)
+    if (pair !== undefined) {
+      this.#heard(pair, content, now)
+      this.peerKnows(now)
+    }
     this.#settle(now)
     return 'taken'
   }
@@ -223,6 +239,9 @@ export class IceAgent {
     // From elsewhere, or to another socket, than was asked: the two directions differ (RFC 8445 7.2.5.2.1).
     if (pair.base !== base || pair.to.key !== from.key) {
       if (!pair.valid && pair.outstanding.size === 0) pair.fail(`answered from ${from}`)
+    } else if (message.unknownRequired(KNOWN_IN_CHECKS).length > 0) {
+      // RFC 8489 6.3.3 and 6.3.4: the transaction has failed.
+      if (!pair.valid) this.#drop(pair, 'answered with an attribute that has to be understood and is not')
     } else if (!this.#outlet.mayUse(base, from)) this.#drop(pair, 'another session uses this address')
     else if (message.class === 'error') this.#refused(pair, check, message, now)
     else this.#succeeded(pair, check, message, now)
@@ -243,10 +262,10 @@ export class IceAgent {
   paced(now: number): boolean {
     if (this.#closed || this.#remote === undefined) return false
     const pair = this.#list.take(now)
-    if (pair === undefined) return false
-    this.#check(pair, now)
+    if (pair !== undefined) this.#check(pair, now)
+    // Without one, too: what asked for the slot is over, and the next deadline is another.
     this.#settle(now)
-    return true
+    return pair !== undefined
   }
 
   advance(now: number): void {
@@ -257,9 +276,7 @@ export class IceAgent {
       for (const check of pair.outstanding.values()) if (now - check.sentAt >= CHECK_LIFETIME) this.#forget(pair, check)
       if (pair.valid && now >= consentExpiresAt(pair)) this.#drop(pair, 'consent expired')
       else if (pair.valid && now >= pair.consentAt) this.#check(pair, now)
-      else if (pair.state === 'in-progress' && pair.outstanding.size === 0 && pair.nextCheckAt === Number.POSITIVE_INFINITY) {
-        pair.fail('no answer')
-      }
+      else if (this.#metAt !== undefined && isExhausted(pair)) pair.fail('no answer')
     }
     this.#settle(now)
   }
@@ -276,6 +293,8 @@ export class IceAgent {
     if (controlling === this.#controlling) return
     this.#controlling = controlling
     this.#nominator.reset()
+    // What either side nominated in the other role does not count in this one.
+    for (const pair of this.pairs) pair.nominated = pair.nominationPending = undefined
     this.#list.reprioritise(controlling)
     this.#events.push({ kind: 'role', controlling })
   }
@@ -289,7 +308,7 @@ export class IceAgent {
   #heard(pair: Pair, content: CheckContent, now: number): void {
     if (!pair.heard && !pair.valid) this.#events.push({ kind: 'heard', pair })
     pair.heard = true
-    if (content.useCandidate) pair.nominationPending = Math.max(pair.nominationPending ?? 0, content.nomination ?? 0)
+    if (content.useCandidate && !this.#controlling) pair.nominationPending = Math.max(pair.nominationPending ?? 0, content.nomination ?? 0)
     if (pair.valid) {
       this.#confirm(pair)
       return
@@ -328,11 +347,12 @@ export class IceAgent {
     this.#checks.set(check.key, pair)
     this.#outlet.expect(check.key)
     if (pair.valid) {
-      pair.consentAt = now + consentDelay(pair, pair === this.#selected, this.#random)
+      // Should this one stay without an answer; an answer sets the time anew.
+      pair.consentAt = now + consentDelay(true, this.#random)
       pair.nextCheckAt = pair.nominating === undefined ? Number.POSITIVE_INFINITY : now + nextInterval(pair)
     } else {
       pair.state = 'in-progress'
-      pair.nextCheckAt = now + nextInterval(pair)
+      pair.nextCheckAt = now + this.#nextCheckIn(pair)
     }
     this.#outlet.send(
       pair.base,
@@ -347,9 +367,29 @@ export class IceAgent {
     )
   }
 
+  /** There is new reason to believe that checks get through: pairs without an answer start their run of checks again. */
+  #encourage(now: number): void {
+    for (const pair of this.pairs) {
+      if (pair.state !== 'in-progress') continue
+      pair.unanswered = 1
+      pair.nextCheckAt = Math.min(pair.nextCheckAt, now + nextInterval(pair))
+    }
+  }
+
+  #nextCheckIn(pair: Pair): number {
+    const interval = nextInterval(pair)
+    if (interval !== Number.POSITIVE_INFINITY || this.#metAt !== undefined) return interval
+    // The peer cannot answer before it has our signal; until then the likely NATs are kept open for it.
+    const worthwhile = pair.likelihood <= 1 && pair.sent < WAITING_CHECKS && this.pairs.indexOf(pair) < WAITING_PAIRS
+    return worthwhile ? WAITING_INTERVAL : interval
+  }
+
   #succeeded(pair: Pair, check: Check, message: Message, now: number): void {
     const mapped = message.address(Attribute.XorMappedAddress)
-    if (mapped === undefined) return
+    if (mapped === undefined) {
+      if (!pair.valid) this.#drop(pair, 'answered without an address')
+      return
+    }
     const first = !pair.valid
     pair.answered(now, now - check.sentAt)
     pair.state = 'succeeded'
@@ -359,10 +399,10 @@ export class IceAgent {
       if (pair.nominating === check.nomination || check.nomination === undefined) pair.nominating = undefined
     }
     if (pair.nominating === undefined) pair.nextCheckAt = Number.POSITIVE_INFINITY
+    pair.consentAt = now + consentDelay(pair === this.#selected || first, this.#random)
     if (!first) return
     pair.validSince = now
     pair.reason = undefined
-    pair.consentAt = now + consentDelay(pair, true, this.#random)
     this.#nominator.validated(now)
     this.#confirm(pair)
     this.#events.push({ kind: 'valid', pair })
@@ -375,6 +415,11 @@ export class IceAgent {
       if (check.controlling === this.#controlling) {
         this.#takeRole(!this.#controlling)
         this.#tieBreaker = newTieBreaker(this.#random)
+      }
+      // A peer that answers nothing but this gets no more checks than one that does not answer.
+      if (nextInterval(pair) === Number.POSITIVE_INFINITY) {
+        if (!pair.valid) this.#drop(pair, 'the role conflict does not end')
+        return
       }
       pair.nextCheckAt = now
       if (!pair.valid) pair.state = 'waiting'
@@ -394,6 +439,8 @@ export class IceAgent {
     for (const check of pair.outstanding.values()) this.#forget(pair, check)
     this.#nominator.dropped(pair)
     pair.fail(reason)
+    // Who is heard there after this is heard for the first time again.
+    if (wasValid) pair.heard = false
     if (wasValid) this.#events.push({ kind: 'lost', pair, reason })
   }
 
@@ -409,16 +456,18 @@ export class IceAgent {
     if (pair !== undefined) this.#list.trigger(pair)
   }
 
-  #select(): void {
+  #select(now: number): void {
     const selected = this.#nominator.select(this.pairs, this.#controlling)
     if (selected === this.#selected) return
     this.#selected = selected
+    // A spare is asked more rarely than RFC 7675 5.1 wants for what carries data.
+    if (selected !== undefined) selected.consentAt = Math.min(selected.consentAt, now + consentDelay(true, this.#random))
     this.#events.push({ kind: 'selected', pair: selected })
   }
 
   #patience(now: number): void {
-    if (this.#failed || this.#remoteSince === undefined || this.#selected !== undefined || this.#list.active) return
-    if (now < this.#remoteSince + PATIENCE) return
+    if (this.#failed || this.#metAt === undefined || this.#selected !== undefined || this.#list.active) return
+    if (now < this.#metAt + PATIENCE) return
     this.#failed = true
     const count = this.#list.size
     this.#events.push({ kind: 'failed', reason: count === 0 ? 'no pair of candidates fits together' : `none of ${count} pairs answered` })
@@ -428,7 +477,7 @@ export class IceAgent {
   #settle(now: number): void {
     if (this.#closed) return
     this.#nominate(now)
-    this.#select()
+    this.#select(now)
     this.#patience(now)
     const next = this.#remote === undefined ? Number.POSITIVE_INFINITY : this.#list.nextCheckAt(now)
     this.#expected = this.#nextDeadline(now, next)
@@ -448,11 +497,16 @@ export class IceAgent {
         break // the oldest comes first
       }
     }
-    if (!this.#failed && this.#remoteSince !== undefined && this.#selected === undefined && now < this.#remoteSince + PATIENCE) {
-      next = Math.min(next, this.#remoteSince + PATIENCE)
+    if (!this.#failed && this.#metAt !== undefined && this.#selected === undefined && now < this.#metAt + PATIENCE) {
+      next = Math.min(next, this.#metAt + PATIENCE)
     }
     return next
   }
+}
+
+/** It had all its checks, and the last of them can bring no answer any more. */
+function isExhausted(pair: Pair): boolean {
+  return pair.state === 'in-progress' && pair.outstanding.size === 0 && pair.nextCheckAt === Number.POSITIVE_INFINITY
 }
 
 /** 64 random bits (RFC 8445 16.1). */

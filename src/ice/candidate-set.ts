@@ -7,6 +7,8 @@ export class CandidateSet {
   readonly #bases = new Map<Base, LocalCandidate>()
   readonly #locals = new Map<string, LocalCandidate>()
   readonly #remotes = new Map<string, Candidate>()
+  /** Peer-reflexive candidates ever learnt: for foundations that no other has. */
+  #learnt = 0
 
   /** One for each base: what checks leave from (RFC 8445 6.1.2.4). */
   get bases(): Iterable<LocalCandidate> {
@@ -41,7 +43,7 @@ export class CandidateSet {
     const known = this.#remotes.get(key)
     // Only a peer-reflexive one, seen before it was signalled, takes the better label (RFC 8838 11).
     if (known !== undefined && known.type !== 'prflx') return 'known'
-    if (known === undefined && this.#remotes.size >= MAX_REMOTE_CANDIDATES) return `more than ${MAX_REMOTE_CANDIDATES} remote candidates`
+    if (known === undefined && this.#countRemotes(false) >= MAX_REMOTE_CANDIDATES) return `more than ${MAX_REMOTE_CANDIDATES} remote candidates`
     this.#remotes.set(key, candidate)
     return undefined
   }
@@ -60,9 +62,8 @@ export class CandidateSet {
    */
   remoteAt(from: Address, priority: number): Candidate | undefined {
     const known = this.#remotes.get(from.key)
-    if (known !== undefined || this.#remotes.size >= 2 * MAX_REMOTE_CANDIDATES) return known
-    // Any foundation that no other candidate has.
-    const foundation = `prflx${this.#remotes.size}`
+    if (known !== undefined || this.#countRemotes(true) >= MAX_REMOTE_CANDIDATES) return known
+    const foundation = `prflx${++this.#learnt}`
     const remote: Candidate = { type: 'prflx', address: from, foundation, priority, component: 1, related: undefined }
     this.#remotes.set(from.key, remote)
     return remote
@@ -73,7 +74,7 @@ export class CandidateSet {
     const key = localKey(base.base, mapped)
     let local = this.#locals.get(key)
     if (local === undefined) {
-      const foundation = `prflx${this.#locals.size}`
+      const foundation = `prflx${++this.#learnt}`
       local = {
         type: 'prflx',
         address: mapped,
@@ -84,9 +85,17 @@ export class CandidateSet {
         related: base.address,
         server: undefined,
       }
-      this.#locals.set(key, local)
+      // A peer that shows another address each time, or a NAT that does, is not remembered for ever.
+      if (this.#locals.size < MAX_REMOTE_CANDIDATES) this.#locals.set(key, local)
     }
     return local
+  }
+
+  /** So many of either sort: peer-reflexive ones must not shut out what is signalled. */
+  #countRemotes(peerReflexive: boolean): number {
+    let count = 0
+    for (const { type } of this.#remotes.values()) if ((type === 'prflx') === peerReflexive) count++
+    return count
   }
 }
 

@@ -11,7 +11,13 @@ export class CheckList {
   readonly #pairs = new Map<string, Pair>()
   /** First in, first out (RFC 8445 6.1.4.1). */
   readonly #triggered: Pair[] = []
+  readonly #evicted: (pair: Pair) => void
   #ordered: Pair[] | undefined
+
+  /** @param evicted hears of a pair that had to make room for another, while it is still in the list */
+  constructor(evicted: (pair: Pair) => void) {
+    this.#evicted = evicted
+  }
 
   get size(): number {
     return this.#pairs.size
@@ -32,7 +38,7 @@ export class CheckList {
    * which then only takes the better label (RFC 8838 11 for peer-reflexive candidates that are signalled later).
    * @param to the address as it came, where an authentic check has shown that the two do work together
    */
-  add(local: LocalCandidate, remote: Candidate, controlling: boolean, to = reachableFrom(local.base, remote.address)): Pair | undefined {
+  add(local: LocalCandidate, remote: Candidate, controlling: boolean, to: Address | undefined = reachableFrom(local.base, remote.address)): Pair | undefined {
     if (to === undefined) return undefined
     const known = this.#pairs.get(pairKey(local.base, to))
     if (known !== undefined) {
@@ -123,6 +129,7 @@ export class CheckList {
     const failed = idle.findLast((pair) => pair.state === 'failed')
     const lowest = failed ?? idle.at(-1)
     if (lowest === undefined || (failed === undefined && comparePairPriority(lowest.priority, for_.priority) < 0)) return false
+    this.#evicted(lowest)
     this.delete(lowest)
     return true
   }

@@ -3,10 +3,12 @@ import { type Random, randomFraction } from '../net/index.ts'
 import { CONSENT_EXPIRY, CONSENT_INTERVAL, SPARE_INTERVAL } from './constants.ts'
 import type { Pair } from './pair.ts'
 
-/** Milliseconds to the next question; each 0.8 to 1.2 of the interval, so that sessions do not march in step (RFC 7675 5.1). */
-export function consentDelay(pair: Pair, selected: boolean, random: Random): number {
-  const interval = selected || pair.outstanding.size > 0 ? CONSENT_INTERVAL : SPARE_INTERVAL
-  return interval * (0.8 + 0.4 * randomFraction(random))
+/**
+ * Milliseconds to the next question; each 0.8 to 1.2 of the interval, so that sessions do not march in step (RFC 7675 5.1).
+ * @param often where the pair carries data, or its last question has no answer yet
+ */
+export function consentDelay(often: boolean, random: Random): number {
+  return (often ? CONSENT_INTERVAL : SPARE_INTERVAL) * (0.8 + 0.4 * randomFraction(random))
 }
 
 /** Only valid answers count: neither the peer's own checks nor its data say that it wants ours. */

@@ -11,6 +11,14 @@ export const CHECK_INTERVALS: readonly number[] = [50, 100, 200, 400, 800, 1_600
 export const HEARD_INTERVALS: readonly number[] = [
   50, 50, 100, 100, 200, 200, 200, 400, 400, 400, 800, 800, 800, 1_600, 1_600, 1_600, 3_200, 3_200, 3_200,
 ]
+/**
+ * While the peer may not have our signal yet (somebody carries it by hand), a likely pair is asked again this often: often enough for the NAT to
+ * let the peer's first check in. So many times, then never: half an hour.
+ */
+export const WAITING_INTERVAL = 15_000
+export const WAITING_CHECKS = 120
+/** Pairs that are asked so, at most. */
+export const WAITING_PAIRS = 4
 /** A response later than this after its check is not waited for: RFC 8489 6.2.1 would wait 39.5 s for a whole transaction. */
 export const CHECK_LIFETIME = 12_000
 /** Pairs in the check list, at most (RFC 8445 6.1.2.5). */
@@ -19,7 +27,7 @@ export const MAX_PAIRS = 100
 export const MAX_REMOTE_CANDIDATES = 64
 /** Checks remembered while the peer's credentials are not known yet. */
 export const MAX_EARLY_CHECKS = 32
-/** No failure before this after both sides' credentials are known: RFC 8863 4, the time of one whole transaction. */
+/** No failure before this after both sides are known to have the other's credentials: RFC 8863 4, the time of one whole transaction. */
 export const PATIENCE = 39_500
 /** Consent is asked for every 4 to 6 s and expires 30 s after the last valid answer (RFC 7675 5.1). */
 export const CONSENT_INTERVAL = 5_000

@@ -56,7 +56,8 @@ export class Address {
   static fromBytes(bytes: Uint8Array, port: number): Address {
     if (bytes.length === 4) {
       const ip = `${bytes[0]}.${bytes[1]}.${bytes[2]}.${bytes[3]}`
-      return make(ip, port, 4, '', bytes.slice(), scope4(bytes))
+      // A Buffer's slice would be a view of the datagram.
+      return make(ip, port, 4, '', Uint8Array.from(bytes), scope4(bytes))
     }
     if (bytes.length === 16) return fromParsed6(Address6.fromUnsignedByteArray([...bytes]), port, '')
     throw new SallyportError('ERR_ADDRESS', `an IP address has 4 or 16 bytes, not ${bytes.length}`)

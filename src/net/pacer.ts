@@ -6,6 +6,8 @@ import type { Clock, Timer } from './clock.ts'
 
 /** Milliseconds; the least that RFC 8445 14.2 allows. */
 export const INTERVAL = 5
+/** So many urgent slots in a row while others wait, then one of theirs: one peer's checks must not stop everybody else. */
+const URGENT_IN_A_ROW = 3
 
 export interface Paced {
   /**
@@ -23,6 +25,7 @@ export class Pacer {
   #freeAt = Number.NEGATIVE_INFINITY
   #timer: Timer | undefined
   #granting = false
+  #urgentInARow = 0
 
   constructor(clock: Clock) {
     this.#clock = clock
@@ -55,9 +58,11 @@ export class Pacer {
           })
           return
         }
-        this.#urgent.delete(asker)
+        const urgent = this.#urgent.delete(asker)
         this.#waiting.delete(asker)
-        if (asker.paced(now)) this.#freeAt = now + INTERVAL
+        if (!asker.paced(now)) continue
+        this.#freeAt = now + INTERVAL
+        this.#urgentInARow = urgent ? this.#urgentInARow + 1 : 0
       }
     } finally {
       this.#granting = false
@@ -65,9 +70,9 @@ export class Pacer {
   }
 
   #next(): Paced | undefined {
-    for (const asker of this.#urgent) return asker
-    for (const asker of this.#waiting) return asker
-    return undefined
+    const [urgent] = this.#urgent
+    const [waiting] = this.#waiting
+    return this.#urgentInARow < URGENT_IN_A_ROW ? (urgent ?? waiting) : (waiting ?? urgent)
   }
 }
 
