@@ -15,7 +15,7 @@ const GATHERING = 3_000
 /** The datagram that says goodbye, since nobody will carry the last signal by hand: ASCII's end of transmission. */
 const GOODBYE = Uint8Array.of(4)
 /** Checks go on for some 40 s; the other side has to begin before they end. */
-const ADVICE = 'Both sides have half a minute from the first paste to the second.'
+const ADVICE = 'Take your time: the side that has pasted waits for half an hour.'
 
 export async function runForPeople(setup: PeerSetup): Promise<number> {
   const screen = new Screen(colours(process.stdout))

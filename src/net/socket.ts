@@ -2,7 +2,16 @@
 import type { Address, Family } from './address.ts'
 
 /** What a system says when it refuses a datagram; the names are errno's. */
-export type SendFailure = 'ENETUNREACH' | 'EHOSTUNREACH' | 'EPERM' | 'EACCES' | 'EMSGSIZE' | 'ECONNREFUSED' | 'EADDRNOTAVAIL' | 'ENOBUFS' | (string & {})
+export type SendFailure =
+  | 'ENETUNREACH'
+  | 'EHOSTUNREACH'
+  | 'EPERM'
+  | 'EACCES'
+  | 'EMSGSIZE'
+  | 'ECONNREFUSED'
+  | 'EADDRNOTAVAIL'
+  | 'ENOBUFS'
+  | (string & {})
 
 /** What a socket tells its one owner. Set once, right after the socket was made. */
 export interface DatagramHandler {

@@ -42,8 +42,13 @@ const LONGEST_PADDING = 1500
 
 const KNOWN = new Set<number>([
   // Credentials are not asked for here, so whoever sends them is served all the same.
-  Attribute.Username, Attribute.Userhash, Attribute.MessageIntegrity, Attribute.MessageIntegritySha256,
-  Attribute.Realm, Attribute.Nonce, Attribute.PasswordAlgorithm,
+  Attribute.Username,
+  Attribute.Userhash,
+  Attribute.MessageIntegrity,
+  Attribute.MessageIntegritySha256,
+  Attribute.Realm,
+  Attribute.Nonce,
+  Attribute.PasswordAlgorithm,
 ])
 const KNOWN_TO_BEHAVIOUR = new Set<number>([...KNOWN, Attribute.ChangeRequest, Attribute.ResponsePort, Attribute.Padding])
 

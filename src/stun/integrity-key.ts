@@ -72,7 +72,7 @@ export class IntegrityKey {
 }
 
 function run(mac: Mac, message: Uint8Array, end: number, length: number, outLength: number): Uint8Array {
-  if (((message[2] as number) << 8 | (message[3] as number)) === length) {
+  if ((((message[2] as number) << 8) | (message[3] as number)) === length) {
     mac.update(end === message.length ? message : message.subarray(0, end))
   } else {
     if (scratch.length < end) scratch = new Uint8Array(end)

@@ -69,7 +69,7 @@ export class Message {
     let sha1At = 0
     let sha256At = 0
     let fingerprintAt = 0
-    for (let at = HEADER_LENGTH; at < size;) {
+    for (let at = HEADER_LENGTH; at < size; ) {
       const type = uint16(data, at)
       const next = at + 4 + ((uint16(data, at + 2) + 3) & ~3)
       if (next > size) return undefined

@@ -48,7 +48,7 @@ export function encodePasswordAlgorithms(algorithms: readonly PasswordAlgorithm[
  */
 export function decodePasswordAlgorithms(value: Uint8Array): readonly PasswordAlgorithm[] | undefined {
   const known: PasswordAlgorithm[] = []
-  for (let at = 0; at < value.length;) {
+  for (let at = 0; at < value.length; ) {
     if (at + 4 > value.length) return undefined
     const number = ((value[at] as number) << 8) | (value[at + 1] as number)
     const length = ((value[at + 2] as number) << 8) | (value[at + 3] as number)

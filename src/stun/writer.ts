@@ -112,7 +112,7 @@ export class MessageWriter {
     if (!Number.isInteger(code) || code < 300 || code > 699) throw new RangeError(`code must be an integer from 300 to 699, not ${code}`)
     const text = encoder.encode(reason)
     const at = this.#attribute(Attribute.ErrorCode, 4 + text.length)
-    putUint32(this.#data, at, (Math.trunc(code / 100) << 8) | code % 100)
+    putUint32(this.#data, at, (Math.trunc(code / 100) << 8) | (code % 100))
     this.#data.set(text, at + 4)
     return this
   }

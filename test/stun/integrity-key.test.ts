@@ -11,7 +11,9 @@ const ID = new Uint8Array(12)
 
 /** The tag that node:crypto computes over the same bytes. */
 function expected(hash: 'sha1' | 'sha256', key: Uint8Array, data: Uint8Array, tagLength: number): string {
-  return createHmac(hash, key).update(data.subarray(0, data.length - 4 - tagLength)).digest('hex')
+  return createHmac(hash, key)
+    .update(data.subarray(0, data.length - 4 - tagLength))
+    .digest('hex')
 }
 
 it('RFC 8489 9.1.1: the short-term key is the password, whatever its length', () => {
@@ -26,7 +28,10 @@ it('RFC 8489 9.1.1: the short-term key is the password, whatever its length', ()
   }
 })
 
-const HASHES = [['MD5', 'md5'], ['SHA-256', 'sha256']] as const
+const HASHES = [
+  ['MD5', 'md5'],
+  ['SHA-256', 'sha256'],
+] as const
 
 it.each(HASHES)('RFC 8489 9.2.2: the long-term key is the %s of user, realm and password', (algorithm, hash) => {
   const bytes = createHash(hash).update('user:realm:pass').digest()
@@ -36,7 +41,10 @@ it.each(HASHES)('RFC 8489 9.2.2: the long-term key is the %s of user, realm and 
 })
 
 it('RFC 8489 9.2.2: MD5 is what the long-term key is hashed with by default', () => {
-  const data = new MessageWriter().start('request', 1, ID).integrity(IntegrityKey.longTerm('user', 'realm', 'pass')).finish()
+  const data = new MessageWriter()
+    .start('request', 1, ID)
+    .integrity(IntegrityKey.longTerm('user', 'realm', 'pass'))
+    .finish()
   expect(Message.read(data)!.integrity(IntegrityKey.longTerm('user', 'realm', 'pass', 'MD5'))).toBe('valid')
 })
 

@@ -1,8 +1,8 @@
 import { beforeEach, describe, expect, it } from 'vitest'
 import { Address } from '../../src/net/index.ts'
 import {
-  Attribute,
   type Attempt,
+  Attribute,
   decodePasswordAlgorithms,
   encodePasswordAlgorithms,
   IntegrityKey,
@@ -21,7 +21,10 @@ import { bytesOf, hexOf, vectors } from './stun-vectors.ts'
 const CLIENT = Address.of('198.51.100.7', 1234)
 const ID = new Uint8Array(12).fill(3)
 const REALM = 'example.org'
-const users = new Map([['alice', 'wonder'], ['bob', 'builder']])
+const users = new Map([
+  ['alice', 'wonder'],
+  ['bob', 'builder'],
+])
 
 function serverOf(more: Partial<LongTermVerifierOptions> = {}): LongTermVerifier {
   const secret = new Uint8Array(32).fill(1)
@@ -239,9 +242,17 @@ describe('C66 nonces', () => {
     expect(verdict(good)).toBe('accepted')
     const digits = good.slice(13, 25)
     for (const nonce of [
-      server.nonce(CLIENT, 601), good.slice(0, -1), `${good}0`, `${good.slice(0, -1)}é`, 'x', '',
-      good.replace('gAAA', 'AAAA'), good.replace(digits, '000000000257'), good.replace(digits, 'zzzzzzzzzzzz'),
-    ]) expect(verdict(nonce)).toBe(438)
+      server.nonce(CLIENT, 601),
+      good.slice(0, -1),
+      `${good}0`,
+      `${good.slice(0, -1)}é`,
+      'x',
+      '',
+      good.replace('gAAA', 'AAAA'),
+      good.replace(digits, '000000000257'),
+      good.replace(digits, 'zzzzzzzzzzzz'),
+    ])
+      expect(verdict(nonce)).toBe(438)
   })
 
   it('that the server calls stale as it gives them out do not make a loop', () => {
@@ -336,7 +347,7 @@ describe('requests and responses that lack something', () => {
     expect(alice.react(Message.read(writer.finish())!, nothing())).toMatchObject({ kind: 'give-up', reason: /REALM or NONCE/ })
   })
 
-  it('any other error is the caller\'s to read', () => {
+  it("any other error is the caller's to read", () => {
     const error = Message.read(new MessageWriter().start('error', Method.Allocate, ID).errorCode(486, 'Allocation Quota Reached').finish())!
     expect(alice.react(error, nothing())).toEqual({ kind: 'give-up', reason: 'error 486 Allocation Quota Reached' })
   })

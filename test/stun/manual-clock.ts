@@ -16,7 +16,11 @@ export class ManualClock implements Clock {
   wake(at: number, callback: () => void): Timer {
     const entry = { at, callback }
     this.#wakes.push(entry)
-    return { cancel: () => { this.#wakes = this.#wakes.filter((other) => other !== entry) } }
+    return {
+      cancel: () => {
+        this.#wakes = this.#wakes.filter((other) => other !== entry)
+      },
+    }
   }
 
   /** Timers that are set. */

@@ -2,8 +2,16 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { Address } from '../../src/net/index.ts'
 import { crc32 } from '../../src/stun/crc32.ts'
-import { Attribute, IntegrityKey, looksLikeStun, Message, type MessageClass } from '../../src/stun/index.ts'
-import { MessageWriter, Method, transactionKey } from '../../src/stun/index.ts'
+import {
+  Attribute,
+  IntegrityKey,
+  looksLikeStun,
+  Message,
+  type MessageClass,
+  MessageWriter,
+  Method,
+  transactionKey,
+} from '../../src/stun/index.ts'
 import { SeededRandom } from './manual-clock.ts'
 import { bytesOf, hexOf, vectors } from './stun-vectors.ts'
 
@@ -72,21 +80,24 @@ describe('reading', () => {
   })
 
   it('never throws: any bytes behind a good header', () => {
-    fc.assert(fc.property(fc.uint8Array({ maxLength: 120 }), (body) => {
-      const data = new Uint8Array(20 + (body.length & ~3))
-      data.set(start().finish())
-      data.set(body.subarray(0, data.length - 20), 20)
-      data[3] = data.length - 20
-      const message = Message.read(data)
-      if (message !== undefined) interrogate(message)
-    }), { seed: 1, numRuns: 2_000 })
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 120 }), (body) => {
+        const data = new Uint8Array(20 + (body.length & ~3))
+        data.set(start().finish())
+        data.set(body.subarray(0, data.length - 20), 20)
+        data[3] = data.length - 20
+        const message = Message.read(data)
+        if (message !== undefined) interrogate(message)
+      }),
+      { seed: 1, numRuns: 2_000 },
+    )
   })
 
   it.each([
     ['a top bit is set', 0, 0x40],
     ['the magic cookie is another', 7, 0x43],
-    ['the length is less than the datagram\'s', 3, 4],
-    ['the length is more than the datagram\'s', 3, 12],
+    ["the length is less than the datagram's", 3, 4],
+    ["the length is more than the datagram's", 3, 12],
     ['the length is no multiple of 4', 3, 5],
   ])('RFC 8489 5: is refused when %s', (_what, at, value) => {
     const data = start().flag(Attribute.UseCandidate).flag(Attribute.DontFragment).finish().slice()
@@ -189,7 +200,13 @@ describe('values', () => {
     expect(read(start().bytes(Attribute.MappedAddress, value).finish()).address(Attribute.MappedAddress)?.key).toBe('192.0.2.1:3478')
   })
 
-  const codes = [[300, '00000300'], [401, '00000401'], [420, '00000414'], [438, '00000426'], [699, '00000663']] as const
+  const codes = [
+    [300, '00000300'],
+    [401, '00000401'],
+    [420, '00000414'],
+    [438, '00000426'],
+    [699, '00000663'],
+  ] as const
   it.each(codes)('RFC 8489 14.8: %i is %s on the wire', (code, hex) => {
     const message = read(start('error').errorCode(code, '').finish())
     expect(hexOf(message.value(Attribute.ErrorCode)!)).toBe(hex)

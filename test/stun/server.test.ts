@@ -3,7 +3,7 @@ import { Address } from '../../src/net/index.ts'
 import { Attribute, createStunServer, IntegrityKey, Message, MessageWriter, Method, type StunServer } from '../../src/stun/index.ts'
 import { SeededRandom } from './manual-clock.ts'
 import { MemoryNetwork, type MemorySocket } from './memory-network.ts'
-import { vectors, bytesOf } from './stun-vectors.ts'
+import { bytesOf, vectors } from './stun-vectors.ts'
 
 const ID = new Uint8Array(12).fill(5)
 const A = '192.0.2.1'
@@ -163,14 +163,31 @@ describe('the behaviour tests of RFC 5780', () => {
 
   it('7.5: RESPONSE-PORT sends the answer to that port of the same address', () => {
     const other = memory.bind({ family: 4, ip: '198.51.100.7', port: 4321 })
-    expect(ask(binding().bytes(Attribute.ResponsePort, Uint8Array.of(4321 >> 8, 4321 & 0xff)).finish())).toBeUndefined()
-    expect(ask(binding().uint32(Attribute.ResponsePort, 4321 << 16).finish())).toBeUndefined()
+    expect(
+      ask(
+        binding()
+          .bytes(Attribute.ResponsePort, Uint8Array.of(4321 >> 8, 4321 & 0xff))
+          .finish(),
+      ),
+    ).toBeUndefined()
+    expect(
+      ask(
+        binding()
+          .uint32(Attribute.ResponsePort, 4321 << 16)
+          .finish(),
+      ),
+    ).toBeUndefined()
     const mapped = other.received.map(({ data }) => Message.read(data)!.address(Attribute.XorMappedAddress)?.key)
     expect(mapped).toEqual(['198.51.100.7:1234', '198.51.100.7:1234'])
   })
 
   it('7.6: PADDING is answered with as much, up to what makes a fragment, so that nothing is amplified', () => {
-    for (const [sent, expected] of [[8, 8], [1201, 1201], [1500, 1500], [9000, 1500]] as const) {
+    for (const [sent, expected] of [
+      [8, 8],
+      [1201, 1201],
+      [1500, 1500],
+      [9000, 1500],
+    ] as const) {
       const { message, size } = ask(binding().bytes(Attribute.Padding, new Uint8Array(sent)).finish())!
       expect(message.value(Attribute.Padding)?.length).toBe(expected)
       expect(size).toBeLessThan(sent + 120)

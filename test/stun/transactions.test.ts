@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, it } from 'vitest'
 import { Address, Timers } from '../../src/net/index.ts'
-import { Message, MessageWriter, Method, Transactions } from '../../src/stun/index.ts'
 import type { Outcome, RetransmissionSchedule, TransactionRequest } from '../../src/stun/index.ts'
+import { Message, MessageWriter, Method, Transactions } from '../../src/stun/index.ts'
 import { ManualClock, SeededRandom } from './manual-clock.ts'
 
 const SERVER = Address.of('192.0.2.1', 3478)
@@ -134,10 +134,14 @@ describe('a response', () => {
   })
 
   it('that arrives from within send, as on a network without delay, leaves no timer behind', () => {
-    transactions.start(request({ send: (data) => {
-      const id = Message.read(data)!.transactionId
-      transactions.receive(Message.read(new MessageWriter().start('success', Method.Binding, id).finish())!, SERVER)
-    } }))
+    transactions.start(
+      request({
+        send: (data) => {
+          const id = Message.read(data)!.transactionId
+          transactions.receive(Message.read(new MessageWriter().start('success', Method.Binding, id).finish())!, SERVER)
+        },
+      }),
+    )
     expect([outcomes.length, transactions.size, clock.pending]).toEqual([1, 0, 0])
   })
 
@@ -159,7 +163,14 @@ describe('cancelling', () => {
   })
 
   it('from within accept means that done is not called', () => {
-    const transaction = transactions.start(request({ accept: () => { transaction.cancel(); return true } }))
+    const transaction = transactions.start(
+      request({
+        accept: () => {
+          transaction.cancel()
+          return true
+        },
+      }),
+    )
     transactions.receive(answer(0), SERVER)
     expect([outcomes.length, transactions.size]).toEqual([0, 0])
   })

@@ -33,8 +33,11 @@ for (const vector of vectors) {
     })
 
     it('verifies, and only under its own key', () => {
-      expect([message.integrity(key), message.integritySha256(key), message.fingerprint()])
-        .toEqual([vector.integrity, vector.integritySha256, vector.fingerprint])
+      expect([message.integrity(key), message.integritySha256(key), message.fingerprint()]).toEqual([
+        vector.integrity,
+        vector.integritySha256,
+        vector.fingerprint,
+      ])
       expect(message.integrity(wrong)).not.toBe('valid')
       expect(message.integritySha256(wrong)).not.toBe('valid')
     })
@@ -62,7 +65,7 @@ for (const vector of vectors) {
     it('comes out again byte for byte, up to what was in the padding', () => {
       // RFC 5769 pads with spaces, where RFC 8489 14 asks a sender for zeros; the tags cover the padding.
       const writer = new MessageWriter().start(vector.class, vector.method, bytesOf(vector.transactionId))
-      for (let at = 20; at < data.length;) {
+      for (let at = 20; at < data.length; ) {
         const type = (data[at]! << 8) | data[at + 1]!
         const length = (data[at + 2]! << 8) | data[at + 3]!
         if (type === Attribute.MessageIntegrity) writer.integrity(key)
@@ -75,8 +78,11 @@ for (const vector of vectors) {
       expect(written.length).toBe(data.length)
       if (!vector.hex.includes('202020') && !vector.hex.includes('6f7220')) expect(hexOf(written)).toBe(vector.hex)
       const again = Message.read(written)!
-      expect([again.integrity(key), again.integritySha256(key), again.fingerprint()])
-        .toEqual([vector.integrity, vector.integritySha256, vector.fingerprint])
+      expect([again.integrity(key), again.integritySha256(key), again.fingerprint()]).toEqual([
+        vector.integrity,
+        vector.integritySha256,
+        vector.fingerprint,
+      ])
     })
   })
 }

@@ -12,18 +12,20 @@ const XOR = [Attribute.XorMappedAddress, Attribute.XorPeerAddress, Attribute.Xor
 const PLAIN = [Attribute.MappedAddress, Attribute.OtherAddress, Attribute.ResponseOrigin, Attribute.AlternateServer]
 const FREE = fc.integer({ min: 0x4000, max: 0x7fff })
 const port = fc.integer({ min: 0, max: 0xffff })
-const address = fc.oneof(
-  fc.tuple(fc.uint8Array({ minLength: 4, maxLength: 4 }), port),
-  fc.tuple(fc.uint8Array({ minLength: 16, maxLength: 16 }), port),
-).map(([bytes, number]) => Address.fromBytes(bytes, number))
+const address = fc
+  .oneof(fc.tuple(fc.uint8Array({ minLength: 4, maxLength: 4 }), port), fc.tuple(fc.uint8Array({ minLength: 16, maxLength: 16 }), port))
+  .map(([bytes, number]) => Address.fromBytes(bytes, number))
 
 describe('what is written is read again', () => {
   it('addresses of both families, plain and XORed, under any transaction id', () => {
     const anyId = fc.uint8Array({ minLength: 12, maxLength: 12 })
-    fc.assert(fc.property(address, anyId, fc.constantFrom(...XOR, ...PLAIN), (value, id, type) => {
-      const message = Message.read(new MessageWriter().start('success', Method.Binding, id).address(type, value).finish())!
-      expect(message.address(type)?.key).toBe(value.key)
-    }), { seed: 2 })
+    fc.assert(
+      fc.property(address, anyId, fc.constantFrom(...XOR, ...PLAIN), (value, id, type) => {
+        const message = Message.read(new MessageWriter().start('success', Method.Binding, id).address(type, value).finish())!
+        expect(message.address(type)?.key).toBe(value.key)
+      }),
+      { seed: 2 },
+    )
   })
 
   it('RFC 8489 14.2: an XORed address does not stand in the message as it is', () => {
@@ -41,28 +43,34 @@ describe('what is written is read again', () => {
     )
     const fields = fc.uniqueArray(fc.tuple(FREE, field), { selector: ([type]) => type, maxLength: 12 })
     const writer = new MessageWriter(20)
-    fc.assert(fc.property(fields, (list) => {
-      writer.start('indication', Method.Send, ID)
-      for (const [type, { kind, value }] of list) {
-        if (kind === 'bytes') writer.bytes(type, value)
-        else if (kind === 'text') writer.text(type, value)
-        else if (kind === 'uint32') writer.uint32(type, value)
-        else writer.uint64(type, value)
-      }
-      const message = Message.read(writer.integrity(KEY).fingerprint().finish())!
-      expect([message.integrity(KEY), message.fingerprint()]).toEqual(['valid', 'valid'])
-      for (const [type, { kind, value }] of list) {
-        if (kind === 'bytes') expect([...message.value(type)!]).toEqual([...value])
-        else expect(message[kind](type)).toBe(value)
-      }
-    }), { seed: 3, numRuns: 300 })
+    fc.assert(
+      fc.property(fields, (list) => {
+        writer.start('indication', Method.Send, ID)
+        for (const [type, { kind, value }] of list) {
+          if (kind === 'bytes') writer.bytes(type, value)
+          else if (kind === 'text') writer.text(type, value)
+          else if (kind === 'uint32') writer.uint32(type, value)
+          else writer.uint64(type, value)
+        }
+        const message = Message.read(writer.integrity(KEY).fingerprint().finish())!
+        expect([message.integrity(KEY), message.fingerprint()]).toEqual(['valid', 'valid'])
+        for (const [type, { kind, value }] of list) {
+          if (kind === 'bytes') expect([...message.value(type)!]).toEqual([...value])
+          else expect(message[kind](type)).toBe(value)
+        }
+      }),
+      { seed: 3, numRuns: 300 },
+    )
   })
 
   it('error codes with any reason', () => {
-    fc.assert(fc.property(fc.integer({ min: 300, max: 699 }), fc.string({ unit: 'grapheme', maxLength: 60 }), (code, reason) => {
-      const message = Message.read(new MessageWriter().start('error', 1, ID).errorCode(code, reason).finish())
-      expect(message?.errorCode()).toEqual({ code, reason })
-    }), { seed: 4 })
+    fc.assert(
+      fc.property(fc.integer({ min: 300, max: 699 }), fc.string({ unit: 'grapheme', maxLength: 60 }), (code, reason) => {
+        const message = Message.read(new MessageWriter().start('error', 1, ID).errorCode(code, reason).finish())
+        expect(message?.errorCode()).toEqual({ code, reason })
+      }),
+      { seed: 4 },
+    )
   })
 })
 
@@ -122,7 +130,13 @@ describe('misuse is an error at the call', () => {
     ['MESSAGE-INTEGRITY after FINGERPRINT', (w) => w.fingerprint().integrity(KEY)],
     ['FINGERPRINT twice', (w) => w.fingerprint().fingerprint()],
     ['anything before start', () => new MessageWriter().flag(1)],
-    ['anything after finish', (w) => { w.finish(); w.flag(1) }],
+    [
+      'anything after finish',
+      (w) => {
+        w.finish()
+        w.flag(1)
+      },
+    ],
     ['finish before start', () => new MessageWriter().finish()],
   ])('RFC 8489 14.5 to 14.7: %s is a TypeError', (_what, call) => {
     expect(() => call(start())).toThrow(TypeError)
