@@ -43,7 +43,8 @@ export class CandidateSet {
     const known = this.#remotes.get(key)
     // Only a peer-reflexive one, seen before it was signalled, takes the better label (RFC 8838 11).
     if (known !== undefined && known.type !== 'prflx') return 'known'
-    if (known === undefined && this.#countRemotes(false) >= MAX_REMOTE_CANDIDATES) return `more than ${MAX_REMOTE_CANDIDATES} remote candidates`
+    if (known === undefined && this.#countRemotes(false) >= MAX_REMOTE_CANDIDATES)
+      return `more than ${MAX_REMOTE_CANDIDATES} remote candidates`
     this.#remotes.set(key, candidate)
     return undefined
   }

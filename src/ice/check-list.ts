@@ -38,7 +38,12 @@ export class CheckList {
    * which then only takes the better label (RFC 8838 11 for peer-reflexive candidates that are signalled later).
    * @param to the address as it came, where an authentic check has shown that the two do work together
    */
-  add(local: LocalCandidate, remote: Candidate, controlling: boolean, to: Address | undefined = reachableFrom(local.base, remote.address)): Pair | undefined {
+  add(
+    local: LocalCandidate,
+    remote: Candidate,
+    controlling: boolean,
+    to: Address | undefined = reachableFrom(local.base, remote.address),
+  ): Pair | undefined {
     if (to === undefined) return undefined
     const known = this.#pairs.get(pairKey(local.base, to))
     if (known !== undefined) {
