@@ -4,7 +4,7 @@
  * The message is an ICE check as it goes over the wire: USERNAME, PRIORITY, ICE-CONTROLLING, MESSAGE-INTEGRITY, FINGERPRINT.
  * "decode" reads those values and checks the FINGERPRINT (werift always does); "verify" checks MESSAGE-INTEGRITY on top.
  */
-import { Message as WeriftMessage, parseMessage } from 'werift'
+import { parseMessage, Message as WeriftMessage } from 'werift'
 import { Attribute, IntegrityKey, Message, MessageWriter, Method } from '../dist/stun/index.js'
 
 const ROUNDS = 15
