@@ -1,16 +1,8 @@
 /** `sallyport connect`: one peer as a command. Reads the options; the two ways of running it are json-peer.ts and person-peer.ts. */
 import type { HostPolicy } from '../candidates/index.ts'
 import { Address, type InterfaceAddress, Prefix } from '../net/index.ts'
-import type { TraversalOptions } from '../options.ts'
+import type { PeerSetup } from './peer-setup.ts'
 import { numberOption, portOption, readOptions, UsageError } from './usage.ts'
-
-export interface PeerSetup {
-  readonly traversal: TraversalOptions
-  /** Milliseconds; undefined for never. */
-  readonly timeout: number | undefined
-  /** Explain at the end. */
-  readonly verbose: boolean
-}
 
 const LONGEST_TIMEOUT = 86_400
 

@@ -9,9 +9,9 @@ import type { Explanation, Path } from '../path/index.ts'
 import type { Session } from '../session.ts'
 import type { Signal } from '../signal/index.ts'
 import { createTraversal, type Traversal } from '../traversal.ts'
-import type { PeerSetup } from './connect.ts'
 import { Conversation } from './conversation.ts'
 import { pathText, tidy } from './format.ts'
+import type { PeerSetup } from './peer-setup.ts'
 import { Watch, whenever } from './watch.ts'
 
 export interface JsonOptions {

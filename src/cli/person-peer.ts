@@ -6,15 +6,15 @@ import type { Session } from '../session.ts'
 import type { Signal } from '../signal/index.ts'
 import { createTraversal, type Traversal } from '../traversal.ts'
 import { decodeCode, encodeCode } from './code.ts'
-import type { PeerSetup } from './connect.ts'
 import { type Colours, colours, endText, milliseconds } from './format.ts'
+import type { PeerSetup } from './peer-setup.ts'
 import { type Sight, Watch, whenever } from './watch.ts'
 
 /** Milliseconds that the code waits for servers: one that is silent until then is left out of it. */
 const GATHERING = 3_000
 /** The datagram that says goodbye, since nobody will carry the last signal by hand: ASCII's end of transmission. */
 const GOODBYE = Uint8Array.of(4)
-/** Checks go on for some 40 s; the other side has to begin before they end. */
+/** As long as the agent keeps the NAT open for a peer that has not got our signal yet. */
 const ADVICE = 'Take your time: the side that has pasted waits for half an hour.'
 
 export async function runForPeople(setup: PeerSetup): Promise<number> {

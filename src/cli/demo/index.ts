@@ -1,14 +1,7 @@
 /** `sallyport demo`: what the library does, on real sockets and behind NATs. Exit code 0 only when both parts worked. */
-import { colours, milliseconds, type PathText } from '../format.ts'
+import { colours, milliseconds } from '../format.ts'
 import { readOptions } from '../usage.ts'
-import { Stage } from './stage.ts'
-
-/** What a part came to. */
-export interface Meeting {
-  readonly path: PathText
-  /** Milliseconds from the start of gathering to data both ways, by each peer. */
-  readonly took: readonly number[]
-}
+import { type Meeting, Stage } from './stage.ts'
 
 export async function demo(args: readonly string[]): Promise<number> {
   readOptions('demo', args, {})

@@ -6,8 +6,7 @@ import { fileURLToPath } from 'node:url'
 import type { Signal } from '../../signal/index.ts'
 import type { PathText } from '../format.ts'
 import type { Sight } from '../watch.ts'
-import type { Meeting } from './index.ts'
-import type { Stage } from './stage.ts'
+import type { Meeting, Stage } from './stage.ts'
 
 /** Milliseconds; a tenth of a second is the rule. */
 const PATIENCE = 8_000

@@ -18,6 +18,13 @@ const CHECKS = {
   failed: ['failed', 'red', ''],
 } as const
 
+/** What a part came to. */
+export interface Meeting {
+  readonly path: PathText
+  /** Milliseconds from the start of gathering to data both ways, by each peer. */
+  readonly took: readonly number[]
+}
+
 export class Stage {
   readonly colours: Colours
   /** Somebody watches: give them time to read. */

@@ -6,8 +6,7 @@ import { createStunServer } from '../../stun/index.ts'
 import { createTraversal, type Traversal } from '../../traversal.ts'
 import { type PathText, pathText } from '../format.ts'
 import { Watch } from '../watch.ts'
-import type { Meeting } from './index.ts'
-import type { Stage } from './stage.ts'
+import type { Meeting, Stage } from './stage.ts'
 
 const STUN = 'stun.example.net'
 /** Milliseconds one way between any two on the virtual internet. */
