@@ -136,7 +136,7 @@ describe('bad input', () => {
       const sources = [...new Set(captured.map(({ from }) => from)), STRANGER]
       const before = state(a)
       let here = 0
-      for (let i = 0; i < 110_000 / moments.length; i++) {
+      for (let i = 0; i < 120_000 / moments.length; i++) {
         const { data } = captured[random.below(captured.length)] as Captured
         const broken = mutate(data, random)
         const mutant = random.below(2) === 0 ? broken : repair(broken)
