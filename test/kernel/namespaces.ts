@@ -38,6 +38,8 @@ export interface RouterOptions extends HostOptions {
   readonly nat?: Nat
   /** A carrier's: inside is 100.64/10, and IPv6 passes unfiltered. */
   readonly carrier?: boolean
+  /** The first three bytes of its network inside, which other homes may have too: `192.168.1`. By default nobody else has them. */
+  readonly lan4?: string
   /** IPv4 and IPv6 from outside only as answers, and where `forward` says so. True by default, except for a carrier. */
   readonly filter?: boolean
   /**
@@ -70,14 +72,15 @@ interface Lan {
 const PREFIX = 'sallyport'
 
 export class KernelNet {
-  readonly #name: string
+  /** What the names of its namespaces begin with. */
+  readonly name: string
   readonly #namespaces: string[] = []
   readonly #children = new Set<ChildProcess>()
   readonly #core: string
   #networks = 0
 
   private constructor(name: string) {
-    this.#name = name
+    this.name = name
     this.#core = `${name}-core`
   }
 
@@ -105,7 +108,7 @@ export class KernelNet {
     const addresses = await this.#attach(namespace, 'wan', options)
     const number = ++this.#networks
     const inside = options.nat?.kind === 'none' ? '5.1' : options.carrier ? '100.64' : '192.168'
-    const lan: Lan = { prefix4: `${inside}.${number}`, prefix6: `2a00:5:${hex(0x100 + number)}:`, hosts: 1 }
+    const lan: Lan = { prefix4: options.lan4 ?? `${inside}.${number}`, prefix6: `2a00:5:${hex(0x100 + number)}:`, hosts: 1 }
     await ip(namespace, [
       'link add lan type bridge',
       addresses.ip4 !== '' && `addr add ${lan.prefix4}.1/24 dev lan`,
@@ -139,6 +142,11 @@ export class KernelNet {
     return run('ip', ['netns', 'exec', node.namespace, command, ...args])
   }
 
+  /** The processes that are in a node. */
+  async pids(node: Node): Promise<number[]> {
+    return pidsIn(node.namespace)
+  }
+
   /** Kills what runs in it and takes it down. Idempotent. */
   async close(): Promise<void> {
     process.off('exit', this.#removeNow)
@@ -153,7 +161,7 @@ export class KernelNet {
 
   async #addNamespace(name: string, forwards: boolean): Promise<string> {
     if (!/^[a-z][a-z0-9-]*$/.test(name)) throw new TypeError(`name: lower-case letters, digits and hyphens, not ${name}`)
-    const namespace = `${this.#name}-${name}`
+    const namespace = `${this.name}-${name}`
     await run('ip', ['netns', 'add', namespace])
     this.#namespaces.push(namespace)
     // Addresses are good at once: nobody else is there who could have the same (RFC 4862 5.4 takes a second to find out). Link-local ones
@@ -266,16 +274,23 @@ function isAlive(pid: number): boolean {
 
 async function removeNamespace(namespace: string): Promise<void> {
   // A namespace lives as long as somebody is in it: a grandchild that outlived its parent, or the program of a killed run.
-  const pids = await run('ip', ['netns', 'pids', namespace]).catch(() => '')
-  for (const pid of pids.split('\n').filter((line) => line !== '')) {
+  for (const pid of await pidsIn(namespace).catch(() => [])) {
     try {
-      process.kill(Number(pid), 'SIGKILL')
+      process.kill(pid, 'SIGKILL')
     } catch {
       // gone by itself
     }
   }
   // Another run may have taken away the same leftover meanwhile.
   await run('ip', ['netns', 'del', namespace]).catch(() => '')
+}
+
+async function pidsIn(namespace: string): Promise<number[]> {
+  const lines = await run('ip', ['netns', 'pids', namespace])
+  return lines
+    .split('\n')
+    .filter((line) => line !== '')
+    .map(Number)
 }
 
 async function kill(child: ChildProcess): Promise<void> {
