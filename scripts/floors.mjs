@@ -14,6 +14,7 @@ const FLOORS = [
   ['options.ts', 'bases.ts'],
   ['session.ts'],
   ['generation.ts'],
+  ['claim.ts'],
   ['demultiplexer.ts'],
   ['signal'],
   ['path'],

@@ -51,6 +51,7 @@ export class Demultiplexer {
     this.#passOn = passOn
   }
 
+  /** @param ufrag ours, or `ours:theirs`, which goes before it */
   addUfrag(ufrag: string, receiver: CheckReceiver): void {
     this.#ufrags.set(ufrag, receiver)
   }
@@ -113,9 +114,10 @@ export class Demultiplexer {
     if (message.method !== Method.Binding) return 'stray'
     // A Binding indication is a keep-alive (RFC 8445 11): it asks for nothing and, unauthenticated, changes nothing.
     if (message.class === 'indication') return owner !== undefined && message.fingerprint() === 'valid' ? undefined : 'stray'
-    const username = splitUsername(message.text(Attribute.Username))
-    if (username === undefined) return 'stray'
-    const receiver = this.#ufrags.get(username.receiver)
+    const text = message.text(Attribute.Username)
+    const username = splitUsername(text)
+    if (text === undefined || username === undefined) return 'stray'
+    const receiver = this.#ufrags.get(text) ?? this.#ufrags.get(username.receiver)
     if (receiver === undefined) return 'unknownUfrag'
     return receiver.handleRequest(message, base, from) === 'taken' ? undefined : 'unauthenticated'
   }

@@ -3,8 +3,18 @@
  * Addresses of the peer are claimed here, so that data reaches this session and no other.
  */
 import type { Base, LocalCandidate } from './candidates/index.ts'
-import type { CheckReceiver, DataReceiver, Demultiplexer } from './demultiplexer.ts'
-import { type AgentEvent, type AgentOutlet, type Credentials, createCredentials, IceAgent, type Pair, type Verdict } from './ice/index.ts'
+import { Claim, type Claimant } from './claim.ts'
+import type { CheckReceiver, Demultiplexer } from './demultiplexer.ts'
+import {
+  type AgentEvent,
+  type AgentOutlet,
+  type Credentials,
+  createCredentials,
+  IceAgent,
+  type Pair,
+  type RemoteDescription,
+  type Verdict,
+} from './ice/index.ts'
 import type { Address, Paced, Pacer, Random, SendFailure, Timer, Timers } from './net/index.ts'
 import type { Message } from './stun/index.ts'
 
@@ -27,41 +37,7 @@ export interface GenerationOwner {
 
 /** Datagrams that overtook the answer which makes their pair valid: kept this many, dropped and counted beyond. */
 const MAX_HELD = 32
-/** Another session's pair that was answered this recently, in milliseconds, keeps its address. */
-const FRESH = 10_000
-
-/** The right to what comes from one address to one base: nothing in a datagram would tell two sessions apart there. */
-class Claim implements DataReceiver {
-  readonly generation: Generation
-  readonly pair: Pair
-
-  constructor(generation: Generation, pair: Pair) {
-    this.generation = generation
-    this.pair = pair
-  }
-
-  handleData(data: Uint8Array): void {
-    this.generation.receive(data, this.pair)
-  }
-
-  recognises(message: Message): boolean {
-    return this.generation.agent.recognises(message)
-  }
-
-  sendFailed(failure: SendFailure): void {
-    const { base, to } = this.pair
-    this.generation.tell((agent, now) => agent.sendFailed(base, to, failure, now))
-  }
-
-  /** Gives way to another session: when its own is dead, or, with neither alive yet, by an order that both ends see alike. */
-  yieldsTo(other: Generation, now: number): boolean {
-    const { state, valid, lastResponseAt = Number.NEGATIVE_INFINITY } = this.pair
-    if (state === 'failed' || valid) return now - lastResponseAt >= FRESH
-    return other.order < this.generation.order
-  }
-}
-
-export class Generation implements AgentOutlet, CheckReceiver, Paced {
+export class Generation implements AgentOutlet, CheckReceiver, Claimant, Paced {
   readonly number: number
   readonly agent: IceAgent
   readonly #ground: Ground
@@ -71,6 +47,7 @@ export class Generation implements AgentOutlet, CheckReceiver, Paced {
   #timer: Timer | undefined
   #timerAt = Number.POSITIVE_INFINITY
   #closed = false
+  #username: string | undefined
   /** Datagrams dropped because their pair was not valid in time. */
   droppedEarly = 0
 
@@ -86,6 +63,14 @@ export class Generation implements AgentOutlet, CheckReceiver, Paced {
   open(): void {
     this.#ground.demultiplexer.addUfrag(this.agent.local.ufrag, this)
     for (const candidate of this.#ground.localCandidates) this.addLocal(candidate)
+  }
+
+  /** Binds it to the peer's credentials, once. `controlling` as in `IceAgent.setRemote`. */
+  bind(remote: RemoteDescription, controlling: boolean | undefined): void {
+    // Several generations may go by one user fragment of ours; with the peer's they are told apart.
+    this.#username = `${this.agent.local.ufrag}:${remote.ufrag}`
+    this.#ground.demultiplexer.addUfrag(this.#username, this)
+    this.#run((now) => this.agent.setRemote(remote, controlling, now))
   }
 
   addLocal(candidate: LocalCandidate): void {
@@ -116,7 +101,8 @@ export class Generation implements AgentOutlet, CheckReceiver, Paced {
     this.#timer = undefined
     this.#ground.pacer.withdraw(this)
     this.#ground.demultiplexer.deleteUfrag(this.agent.local.ufrag, this)
-    for (const pair of this.#claims.keys()) this.#release(pair)
+    if (this.#username !== undefined) this.#ground.demultiplexer.deleteUfrag(this.#username, this)
+    for (const pair of this.#claims.keys()) this.#unclaim(pair)
     this.#held.length = 0
   }
 
@@ -130,11 +116,29 @@ export class Generation implements AgentOutlet, CheckReceiver, Paced {
     return this.#run((now) => this.agent.handleResponse(message, base, from, now))
   }
 
-  /** Data from the far end of a pair that this generation has claimed. */
-  receive(data: Uint8Array, pair: Pair): void {
-    if (pair.valid) this.#owner.receive(data)
-    else if (pair.state !== 'failed' && this.#held.length < MAX_HELD) this.#held.push({ pair, data })
+  // ── for the claims ──
+
+  get order(): string {
+    const { local, remote } = this.agent
+    // Without the peer's half there is no common order yet: last.
+    return remote === undefined ? '~' : [local.ufrag, remote.ufrag].sort().join(' ')
+  }
+
+  deliver(data: Uint8Array): void {
+    this.#owner.receive(data)
+  }
+
+  hold(data: Uint8Array, pair: Pair): void {
+    if (pair.state !== 'failed' && this.#held.length < MAX_HELD) this.#held.push({ pair, data })
     else this.droppedEarly++
+  }
+
+  recognises(message: Message): boolean {
+    return this.agent.recognises(message)
+  }
+
+  refused({ base, to }: Pair, failure: SendFailure): void {
+    this.#run((now) => this.agent.sendFailed(base, to, failure, now))
   }
 
   // ── the agent's outlet ──
@@ -161,31 +165,22 @@ export class Generation implements AgentOutlet, CheckReceiver, Paced {
 
   mayUse(base: Base, from: Address): boolean {
     const claim = this.#claimOn(base, from)
-    return claim === undefined || claim.generation.#owner === this.#owner || claim.yieldsTo(this, this.#ground.timers.now())
+    return claim === undefined || claim.owner === this.#owner || claim.yieldsTo(this, this.#ground.timers.now())
   }
 
   event(event: AgentEvent): void {
-    if (event.kind === 'heard') this.#claim(event.pair, false)
-    else if (event.kind === 'valid') this.#claim(event.pair, true)
-    else if (event.kind === 'lost') this.#release(event.pair)
+    if (event.kind === 'heard' || event.kind === 'valid') this.#claim(event.pair)
+    else if (event.kind === 'lost') this.#unclaim(event.pair)
     this.#owner.agentEvent(this, event)
     if (event.kind === 'valid') this.#deliverHeld(event.pair)
   }
 
-  /** The same for both ends of a session, and different for every session: how two of them agree on who gives way. */
-  get order(): string {
-    const { local, remote } = this.agent
-    // Without the peer's half there is no common order yet: last.
-    return remote === undefined ? '~' : [local.ufrag, remote.ufrag].sort().join(' ')
-  }
-
-  /** @param over takes it over from the last generation, which may be using it */
-  #claim(pair: Pair, over: boolean): void {
+  #claim(pair: Pair): void {
     const present = this.#claimOn(pair.base, pair.to)
-    if (present !== undefined && present.generation.#owner === this.#owner && !over) return
-    const claim = new Claim(this, pair)
+    const claim = present?.owner === this.#owner ? present : new Claim(this.#owner)
+    claim.share(this, pair)
     this.#claims.set(pair, claim)
-    this.#ground.demultiplexer.claim(pair.base, pair.to, claim)
+    if (claim !== present) this.#ground.demultiplexer.claim(pair.base, pair.to, claim)
   }
 
   #claimOn(base: Base, from: Address): Claim | undefined {
@@ -193,11 +188,10 @@ export class Generation implements AgentOutlet, CheckReceiver, Paced {
     return owner instanceof Claim ? owner : undefined
   }
 
-  #release(pair: Pair): void {
+  #unclaim(pair: Pair): void {
     const claim = this.#claims.get(pair)
-    if (claim === undefined) return
     this.#claims.delete(pair)
-    this.#ground.demultiplexer.release(pair.base, pair.to, claim)
+    if (claim?.leave(pair) === true) this.#ground.demultiplexer.release(pair.base, pair.to, claim)
   }
 
   /** Hands over what waited for this pair to become valid, in the order it came. */

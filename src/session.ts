@@ -37,6 +37,8 @@ export interface SessionStatus {
   readonly received: number
   /** Not sent: there was no path and the queue was full. */
   readonly unsent: number
+  /** Came from an address of the peer's that was not proven in time, and were not delivered. */
+  readonly unproven: number
   /** Signals that could not be read. */
   readonly badSignals: number
 }
@@ -80,6 +82,7 @@ export class Session extends EventEmitter<SessionEvents> {
   #received = 0
   #unsent = 0
   #badSignals = 0
+  #unproven = 0
   #abort: { readonly signal: AbortSignal; readonly listener: () => void } | undefined
 
   /** @internal Sessions come from `traversal.connect`. */
@@ -123,7 +126,8 @@ export class Session extends EventEmitter<SessionEvents> {
   /** Reads memory only. */
   get status(): SessionStatus {
     const { state, path } = this
-    return { state, path, sent: this.#sent, received: this.#received, unsent: this.#unsent, badSignals: this.#badSignals }
+    const unproven = this.#unproven + (this.#current?.droppedEarly ?? 0) + (this.#previous?.droppedEarly ?? 0)
+    return { state, path, sent: this.#sent, received: this.#received, unsent: this.#unsent, unproven, badSignals: this.#badSignals }
   }
 
   /**
@@ -265,12 +269,13 @@ export class Session extends EventEmitter<SessionEvents> {
 
   #begin(why: string, local?: Credentials): Generation {
     this.#restart?.cancel()
-    this.#restart = undefined
+    this.#overlap?.cancel()
+    this.#restart = this.#overlap = undefined
     // The one that carries data stays; of two without a path the older one goes.
     if (this.#previous === undefined || this.#current?.agent.selected !== undefined) {
-      this.#previous?.close()
+      this.#retire(this.#previous)
       this.#previous = this.#current
-    } else this.#current?.close()
+    } else this.#retire(this.#current)
     this.#generations++
     const current = new Generation(this.#generations, this.#host, this.#owner, this.#tieBreaker, local)
     this.#current = current
@@ -290,24 +295,29 @@ export class Session extends EventEmitter<SessionEvents> {
     if (reception.news) {
       if (signal.bye === true) {
         if (!reception.incarnation) this.#peerLeft()
-      } else this.#follow(read, reception.incarnation)
+      } else this.#follow(read)
     }
   }
 
-  #follow({ signal, candidates, tieBreaker }: ReadSignal, incarnation: boolean): void {
+  #follow(said: ReadSignal): void {
+    const { signal, candidates, tieBreaker } = said
     // The user asked for this peer once; after a failure its signal is reason enough to try again.
     if (this.#state === 'idle') {
       if (this.#generations === 0) return
       this.open(undefined)
     }
-    const generation = this.#generationFor(signal, incarnation)
-    if (generation === undefined) return
+    let generation = this.#current as Generation
+    // The pair of both sides' latest credentials is where both arrive, whatever crossed on the way: ours stay when only the peer's are
+    // new. Another agent expects new ones of ours, too (RFC 8445 9).
+    const { local, remote } = generation.agent
+    if (remote !== undefined && remote.ufrag !== signal.ufrag) {
+      generation = this.#begin('the peer started anew', signal.id === undefined ? undefined : local)
+    }
     if (generation.agent.remote === undefined) {
-      const remote = { ufrag: signal.ufrag, pwd: signal.pwd, renomination: signal.id !== undefined }
       let controlling = signal.controlling === undefined ? undefined : !signal.controlling
       // Both ends compare the same two numbers, so the role is settled without a conflict.
       if (tieBreaker !== undefined && tieBreaker !== this.#tieBreaker) controlling = this.#tieBreaker > tieBreaker
-      generation.tell((agent, now) => agent.setRemote(remote, controlling, now))
+      generation.bind({ ufrag: signal.ufrag, pwd: signal.pwd, renomination: signal.id !== undefined }, controlling)
       if (signal.id !== undefined) this.#signaller.announce()
     }
     for (const reason of generation.tell((agent, now) => agent.addRemotes(candidates, now))) this.#log.refuse(reason)
@@ -315,25 +325,6 @@ export class Session extends EventEmitter<SessionEvents> {
     if (signal.id === undefined || signal.for === generation.agent.local.ufrag) generation.tell((agent, now) => agent.peerKnows(now))
     // Ours say everything anew; another agent's description may be one candidate of many.
     if (signal.id !== undefined) generation.tell((agent, now) => agent.withdrawRemotes(candidates, now))
-  }
-
-  /**
-   * The generation of ours that the peer's credentials belong to, started if need be. `for` names ours as the peer knew it, and so
-   * tells a restart of the peer (none yet) from an answer to ours, and both from what was overtaken on the way.
-   */
-  #generationFor(signal: Signal, incarnation: boolean): Generation | undefined {
-    const current = this.#current as Generation
-    const bound = current.agent.remote
-    if (bound?.ufrag === signal.ufrag) return current
-    if (signal.for === undefined) return bound === undefined ? current : this.#begin('the peer restarted')
-    if (signal.for === current.agent.local.ufrag) {
-      // Bound to something older of the peer's, while the peer has bound to this one of ours: meet it there.
-      return bound === undefined ? current : this.#begin('the peer started anew', current.agent.local)
-    }
-    // About a generation of ours that is over. The peer follows the present one when it hears of it; a new incarnation of the peer
-    // would wait for that forever if the present one is bound to the last incarnation.
-    if (incarnation && bound !== undefined) this.#begin('the peer started anew')
-    return undefined
   }
 
   #describe(): SignalContent | undefined {
@@ -378,10 +369,15 @@ export class Session extends EventEmitter<SessionEvents> {
     if (this.#previous !== undefined && this.#current?.agent.selected !== undefined) this.#retirePrevious()
   }
 
+  #retire(generation: Generation | undefined): void {
+    this.#unproven += generation?.droppedEarly ?? 0
+    generation?.close()
+  }
+
   #retirePrevious(): void {
     this.#overlap?.cancel()
     this.#overlap = this.#host.timers.after(OVERLAP, () => {
-      this.#previous?.close()
+      this.#retire(this.#previous)
       this.#previous = undefined
     })
   }
@@ -428,8 +424,8 @@ export class Session extends EventEmitter<SessionEvents> {
     this.#overlap?.cancel()
     this.#restart?.cancel()
     this.#overlap = this.#restart = undefined
-    this.#current?.close()
-    this.#previous?.close()
+    this.#retire(this.#current)
+    this.#retire(this.#previous)
     this.#current = this.#previous = this.#active = undefined
     this.#unsent += this.#queue.length
     this.#queue.length = 0

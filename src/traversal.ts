@@ -189,7 +189,7 @@ export class Traversal {
         })),
       ],
       sessions: this.#sessions.size,
-      dropped: { ...this.#demultiplexer.dropped },
+      dropped: this.#dropped(),
     }
   }
 
@@ -211,6 +211,11 @@ export class Traversal {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close()
+  }
+
+  #dropped(): DropCounters {
+    const { dropped } = this.#demultiplexer
+    return { ...dropped, unexpected: dropped.unexpected + this.#transactions.refused }
   }
 
   #makeHost(pacer: SessionHost['pacer']): SessionHost {

@@ -10,7 +10,7 @@ import { CandidateSet } from './candidate-set.ts'
 import { CheckList, nextInterval } from './check-list.ts'
 import { type CheckContent, KNOWN_IN_CHECKS, readCheck, splitUsername, writeCheck, writeError, writeSuccess } from './check-message.ts'
 import { consentDelay, consentExpiresAt, forgiveSleep } from './consent.ts'
-import { CHECK_LIFETIME, MAX_EARLY_CHECKS, PATIENCE, WAITING_CHECKS, WAITING_INTERVAL, WAITING_PAIRS } from './constants.ts'
+import { CHECK_LIFETIME, MAX_EARLY_CHECKS, PATIENCE, SUSPECT_CHECKS, WAITING_CHECKS, WAITING_INTERVAL, WAITING_PAIRS } from './constants.ts'
 import type { Credentials } from './credentials.ts'
 import { Nominator } from './nominator.ts'
 import type { Check, Pair } from './pair.ts'
@@ -26,7 +26,7 @@ export type AgentEvent =
   | { readonly kind: 'lost'; readonly pair: Pair; readonly reason: string }
   /** The pair that should carry data changed; undefined when none is left. */
   | { readonly kind: 'selected'; readonly pair: Pair | undefined }
-  /** Nothing works and patience is over (RFC 8863). Said once. */
+  /** Nothing ever worked and patience is over (RFC 8863). Said once. */
   | { readonly kind: 'failed'; readonly reason: string }
 
 export interface AgentOutlet {
@@ -83,6 +83,8 @@ export class IceAgent {
   #selected: Pair | undefined
   /** When the peer was first known to have our credentials too. */
   #metAt: number | undefined
+  /** A pair was selected once. */
+  #worked = false
   #failed = false
   #closed = false
   #expected = Number.POSITIVE_INFINITY
@@ -181,13 +183,21 @@ export class IceAgent {
     return refused
   }
 
-  /** The peer does not offer these any more: their pairs end now, not when consent runs out. */
+  /**
+   * The peer does not offer what is missing here any more. Pairs that never worked end now; one that does has to show at once that it still
+   * does: a changed mapping toward a server says little about the mapping toward us.
+   */
   withdrawRemotes(offered: readonly Candidate[], now: number): void {
     const gone = this.#candidates.withdraw(offered)
     for (const pair of this.pairs) {
       if (!gone.includes(pair.remote)) continue
-      this.#drop(pair, 'the peer withdrew this address')
-      this.#list.delete(pair)
+      if (pair.valid) {
+        pair.suspect = true
+        pair.nextCheckAt = now
+      } else {
+        this.#drop(pair, 'the peer withdrew this address')
+        this.#list.delete(pair)
+      }
     }
     this.#settle(now)
   }
@@ -262,7 +272,8 @@ export class IceAgent {
   paced(now: number): boolean {
     if (this.#closed || this.#remote === undefined) return false
     const pair = this.#list.take(now)
-    if (pair !== undefined) this.#check(pair, now)
+    if (pair?.suspect === true && pair.unanswered >= SUSPECT_CHECKS) this.#drop(pair, 'the peer withdrew this address')
+    else if (pair !== undefined) this.#check(pair, now)
     // Without one, too: what asked for the slot is over, and the next deadline is another.
     this.#settle(now)
     return pair !== undefined
@@ -349,7 +360,7 @@ export class IceAgent {
     if (pair.valid) {
       // Should this one stay without an answer; an answer sets the time anew.
       pair.consentAt = now + consentDelay(true, this.#random)
-      pair.nextCheckAt = pair.nominating === undefined ? Number.POSITIVE_INFINITY : now + nextInterval(pair)
+      pair.nextCheckAt = pair.nominating === undefined && !pair.suspect ? Number.POSITIVE_INFINITY : now + nextInterval(pair)
     } else {
       pair.state = 'in-progress'
       pair.nextCheckAt = now + this.#nextCheckIn(pair)
@@ -460,13 +471,15 @@ export class IceAgent {
     const selected = this.#nominator.select(this.pairs, this.#controlling)
     if (selected === this.#selected) return
     this.#selected = selected
+    this.#worked = true
     // A spare is asked more rarely than RFC 7675 5.1 wants for what carries data.
     if (selected !== undefined) selected.consentAt = Math.min(selected.consentAt, now + consentDelay(true, this.#random))
     this.#events.push({ kind: 'selected', pair: selected })
   }
 
   #patience(now: number): void {
-    if (this.#failed || this.#metAt === undefined || this.#selected !== undefined || this.#list.active) return
+    // Once there was a path, losing it is no failure of the attempt: what then is the owner's to decide.
+    if (this.#failed || this.#worked || this.#metAt === undefined || this.#list.active) return
     if (now < this.#metAt + PATIENCE) return
     this.#failed = true
     const count = this.#list.size
@@ -497,7 +510,7 @@ export class IceAgent {
         break // the oldest comes first
       }
     }
-    if (!this.#failed && this.#metAt !== undefined && this.#selected === undefined && now < this.#metAt + PATIENCE) {
+    if (!this.#failed && !this.#worked && this.#metAt !== undefined && now < this.#metAt + PATIENCE) {
       next = Math.min(next, this.#metAt + PATIENCE)
     }
     return next

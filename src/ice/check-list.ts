@@ -142,7 +142,7 @@ export class CheckList {
 
 /** Milliseconds until the next check of a pair that has not answered; infinity when it had all it gets. */
 export function nextInterval({ heard, valid, rtt, unanswered }: Pair): number {
-  const interval = (heard || valid ? HEARD_INTERVALS : CHECK_INTERVALS)[unanswered - 1] ?? Number.POSITIVE_INFINITY
+  const interval = (heard || valid ? HEARD_INTERVALS : CHECK_INTERVALS)[Math.max(unanswered - 1, 0)] ?? Number.POSITIVE_INFINITY
   // Once a round trip is known, asking again before the answer can be there is waste.
   return rtt === undefined ? interval : Math.max(interval, rtt * 1.25)
 }

@@ -34,6 +34,8 @@ export const CONSENT_INTERVAL = 5_000
 export const CONSENT_EXPIRY = 30_000
 /** Valid pairs that carry no data are kept for a switch: often enough for NATs that forget after 30 s. */
 export const SPARE_INTERVAL = 15_000
+/** Checks without an answer that end a valid pair whose address the peer withdrew: under a second. */
+export const SUSPECT_CHECKS = 6
 /** Longest wait for a better pair before the one regular nomination toward a foreign agent. */
 export const NOMINATION_WAIT = 150
 /** A pair of the same kind must be this much faster to take over. */

@@ -27,9 +27,9 @@ export function isBetter(candidate: Pair, current: Pair): boolean {
   return comparePairPriority(candidate.priority, current.priority) < 0
 }
 
-/** Two questions in a row without an answer: consent lasts longer, but a pair that answers is to be preferred. */
+/** Two questions in a row without an answer, or withdrawn: consent lasts longer, but a pair that answers is to be preferred. */
 function isDoubtful(pair: Pair): boolean {
-  return pair.unanswered >= 2
+  return pair.suspect || pair.unanswered >= 2
 }
 
 /** What the controlled side follows: the highest nomination value; among equals, as with aggressive nomination, the highest priority. */

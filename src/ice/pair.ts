@@ -62,6 +62,8 @@ export class Pair {
   nominationPending: number | undefined
   /** As the controlling side: what the next checks claim. */
   nominating: number | undefined
+  /** The peer does not offer this address any more: the pair has to show again that it works. */
+  suspect = false
   /** Why it is failed, in words. */
   reason: string | undefined
 
@@ -91,6 +93,7 @@ export class Pair {
   answered(now: number, rtt: number): void {
     this.received++
     this.unanswered = 0
+    this.suspect = false
     this.lastResponseAt = now
     this.rtt = this.rtt === undefined ? rtt : this.rtt + (rtt - this.rtt) / 8
   }

@@ -23,7 +23,7 @@ export interface Signal {
   readonly ask?: true
   readonly ufrag: string
   readonly pwd: string
-  /** Our user fragment that these credentials go with; absent while the sender knows none. */
+  /** Our user fragment as the sender knows it: it has our credentials. Absent while it knows none. */
   readonly for?: string
   /** 64-bit tie-breaker, 16 hex digits: the larger controls. */
   readonly tie?: string
