@@ -87,6 +87,7 @@ export class Traversal {
   readonly #unresolved = new Map<string, string>()
   readonly #closing = new AbortController()
   #candidates: readonly LocalCandidate[] = []
+  #opened = false
   #resolving = 0
   #gathered = false
   #whenGathered: (() => void)[] = []
@@ -134,13 +135,15 @@ export class Traversal {
   /** @internal */
   async open(): Promise<void> {
     try {
+      // Names and sockets at the same time: neither needs the other yet.
       this.#resolving = this.#options.servers.length
+      for (const { text, uri } of this.#options.servers) this.#resolve(text, uri)
       await this.#bases.open()
     } catch (error) {
       await this.close()
       throw error
     }
-    for (const { text, uri } of this.#options.servers) this.#resolve(text, uri)
+    this.#opened = true
     this.#checkGathered()
   }
 
@@ -335,7 +338,7 @@ export class Traversal {
   }
 
   #checkGathered(): void {
-    if (this.#gathered || this.#closed || this.#resolving > 0 || this.#gatherer.pending) return
+    if (this.#gathered || this.#closed || !this.#opened || this.#resolving > 0 || this.#gatherer.pending) return
     this.#gathered = true
     for (const resolve of this.#whenGathered.splice(0)) resolve()
     for (const session of this.#sessions.values()) session.candidatesChanged()

@@ -1,6 +1,5 @@
 /** UDP sockets of our own over node:dgram. A caller's socket is adopted in `adopted-socket.ts`. */
 import { createSocket, type RemoteInfo, type Socket } from 'node:dgram'
-import { isIP } from 'node:net'
 import { SallyportError } from '../../errors.ts'
 import { Address } from '../address.ts'
 import type { BindOptions, DatagramHandler, DatagramSocket } from '../socket.ts'
@@ -33,7 +32,8 @@ export function assertBindOptions(options: BindOptions): void {
   const { family, ip, port = 0 } = options
   if (family !== 4 && family !== 6) throw new TypeError(`family: must be 4 or 6, not ${String(family)}`)
   if (!Number.isInteger(port) || port < 0 || port > 0xffff) throw new RangeError(`port: must be an integer from 0 to 65535, not ${port}`)
-  if (ip !== undefined && isIP(ip) !== family) throw new SallyportError('ERR_BIND', `ip: not an IPv${family} address: ${ip}`)
+  if (ip !== undefined && Address.tryOf(ip, 0)?.family !== family)
+    throw new SallyportError('ERR_BIND', `ip: not an IPv${family} address: ${ip}`)
 }
 
 export async function bindDatagramSocket(options: BindOptions): Promise<DatagramSocket> {

@@ -1,5 +1,5 @@
 /** Where the default routes lead: read from /proc on Linux, asked of the system's own tool elsewhere. The parsers are next door. */
-import { readFile } from 'node:fs/promises'
+import { readFileSync } from 'node:fs'
 import { endianness, networkInterfaces } from 'node:os'
 import type { DefaultRoute, Gateway } from '../interfaces.ts'
 import { parseNetstat, parseProcIpv6Route, parseProcRoute, parseRoutePrint, type WindowsNames } from './route-tables.ts'
@@ -13,7 +13,7 @@ export function nodeGateway(): Gateway {
 
 async function defaultRoutes(): Promise<readonly DefaultRoute[]> {
   try {
-    if (process.platform === 'linux' || process.platform === 'android') return await fromProc()
+    if (process.platform === 'linux' || process.platform === 'android') return fromProc()
     if (process.platform === 'win32') return parseRoutePrint(await run('route', ['print']), windowsNames())
     return parseNetstat(await run('netstat', ['-rn']))
   } catch {
@@ -21,9 +21,17 @@ async function defaultRoutes(): Promise<readonly DefaultRoute[]> {
   }
 }
 
-async function fromProc(): Promise<readonly DefaultRoute[]> {
-  const [four, six] = await Promise.all(['/proc/net/route', '/proc/net/ipv6_route'].map((path) => readFile(path, 'latin1').catch(() => '')))
-  return [...parseProcRoute(four ?? '', endianness() === 'LE'), ...parseProcIpv6Route(six ?? '')]
+function fromProc(): readonly DefaultRoute[] {
+  return [...parseProcRoute(readProc('/proc/net/route'), endianness() === 'LE'), ...parseProcIpv6Route(readProc('/proc/net/ipv6_route'))]
+}
+
+/** At once: the kernel answers from memory, and a trip to a worker thread would cost a cold start more than the reading. */
+function readProc(path: string): string {
+  try {
+    return readFileSync(path, 'latin1')
+  } catch {
+    return ''
+  }
 }
 
 async function run(command: string, args: readonly string[]): Promise<string> {
