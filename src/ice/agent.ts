@@ -8,13 +8,23 @@ import type { Address, Random, SendFailure } from '../net/index.ts'
 import { Attribute, IntegrityKey, type Message, MessageWriter, transactionKey } from '../stun/index.ts'
 import { CandidateSet } from './candidate-set.ts'
 import { CheckList, nextInterval } from './check-list.ts'
-import { type CheckContent, KNOWN_IN_CHECKS, readCheck, splitUsername, writeCheck, writeError, writeSuccess } from './check-message.ts'
+import { type CheckContent, KNOWN_IN_CHECKS, writeCheck, writeError, writeSuccess } from './check-message.ts'
 import { consentDelay, consentExpiresAt, forgiveSleep } from './consent.ts'
-import { CHECK_LIFETIME, MAX_EARLY_CHECKS, PATIENCE, SUSPECT_CHECKS, WAITING_CHECKS, WAITING_INTERVAL, WAITING_PAIRS } from './constants.ts'
+import {
+  CHECK_LIFETIME,
+  MAX_EARLY_CHECKS,
+  MAX_ROLE_CONFLICTS,
+  SUSPECT_CHECKS,
+  WAITING_CHECKS,
+  WAITING_INTERVAL,
+  WAITING_PAIRS,
+} from './constants.ts'
 import type { Credentials } from './credentials.ts'
+import { judgeCheck } from './inbound-check.ts'
 import { Nominator } from './nominator.ts'
+import { OutgoingChecks } from './outgoing-checks.ts'
 import type { Check, Pair } from './pair.ts'
-import { decideRole } from './role.ts'
+import { Patience } from './patience.ts'
 
 export type AgentEvent =
   | { readonly kind: 'role'; readonly controlling: boolean }
@@ -72,20 +82,18 @@ export class IceAgent {
   readonly #outlet: AgentOutlet
   readonly #list = new CheckList((pair) => this.#drop(pair, 'too many pairs'))
   readonly #writer = new MessageWriter(576)
+  readonly #outgoing: OutgoingChecks
   readonly #candidates = new CandidateSet()
   readonly #nominator = new Nominator()
-  readonly #checks = new Map<string, Pair>()
+  readonly #patience = new Patience()
   readonly #early: EarlyCheck[] = []
   #remote: RemoteDescription | undefined
   #remoteKey: IntegrityKey | undefined
   #tieBreaker: bigint
   #controlling: boolean
   #selected: Pair | undefined
-  /** When the peer was first known to have our credentials too. */
-  #metAt: number | undefined
-  /** A pair was selected once. */
-  #worked = false
-  #failed = false
+  /** Roles left because of a 487. */
+  #conflicts = 0
   #closed = false
   #expected = Number.POSITIVE_INFINITY
   #events: AgentEvent[] = []
@@ -97,6 +105,7 @@ export class IceAgent {
     this.#controlling = options.controlling
     this.#random = options.random
     this.#outlet = options.outlet
+    this.#outgoing = new OutgoingChecks(options.outlet, options.random)
   }
 
   get remote(): RemoteDescription | undefined {
@@ -145,15 +154,15 @@ export class IceAgent {
    * their full run of checks, since the first one may have come before the peer's own opened its NAT.
    */
   peerKnows(now: number): void {
-    if (this.#metAt !== undefined || this.#remote === undefined) return
-    this.#metAt = now
-    this.#encourage(now)
+    if (this.#patience.met || this.#remote === undefined) return
+    this.#patience.meet(now)
+    this.#list.encourage(now)
     this.#settle(now)
   }
 
   addLocal(candidate: LocalCandidate, now: number): void {
     // The peer will check this one too, and with that open its filter for checks of ours that failed so far.
-    if (candidate.type === 'srflx') this.#encourage(now)
+    if (candidate.type === 'srflx') this.#list.encourage(now)
     if (this.#candidates.addLocal(candidate)) {
       for (const remote of this.#candidates.remotes) this.#list.add(candidate, remote, this.#controlling)
     }
@@ -204,19 +213,21 @@ export class IceAgent {
 
   /** A Binding request that names us. Authenticated first; before that it costs one HMAC and changes nothing. */
   handleRequest(message: Message, base: Base, from: Address, now: number): Verdict {
-    const sender = splitUsername(message.text(Attribute.Username))?.sender
-    if (this.#closed || sender === undefined || message.integrity(this.#localKey) !== 'valid') return 'stranger'
-    if (!this.#outlet.mayUse(base, from)) return 'taken'
-    const unknown = message.unknownRequired(KNOWN_IN_CHECKS)
-    if (unknown.length > 0) return this.#answerError(message, base, from, { code: 420, reason: 'Unknown Attribute', unknown })
-    const content = readCheck(message)
-    if (content === undefined) return this.#answerError(message, base, from, { code: 400, reason: 'Bad Request' })
-    // Of a generation that we have not heard of by signal; it will check again once it has heard of ours.
-    if (this.#remote !== undefined && sender !== this.#remote.ufrag) return 'taken'
-    const decision = decideRole(this.#controlling, this.#tieBreaker, content)
-    if (decision === 'refuse') return this.#answerError(message, base, from, { code: 487, reason: 'Role Conflict' })
-    if (decision === 'switch') this.#takeRole(!this.#controlling)
-    if (content.useCandidate && this.#controlling) return this.#answerError(message, base, from, { code: 400, reason: 'Bad Request' })
+    if (this.#closed) return 'stranger'
+    const judgement = judgeCheck(message, {
+      key: this.#localKey,
+      controlling: this.#controlling,
+      tieBreaker: this.#tieBreaker,
+      peer: this.#remote?.ufrag,
+    })
+    if (judgement.kind === 'stranger') return 'stranger'
+    if (judgement.kind === 'ignore' || !this.#outlet.mayUse(base, from)) return 'taken'
+    if (judgement.kind === 'refuse') {
+      this.#outlet.send(base, from, writeError(this.#writer, message, judgement.error, this.#localKey))
+      return 'taken'
+    }
+    const { sender, content, switchRole } = judgement
+    if (switchRole) this.#takeRole(!this.#controlling)
     if (this.#remote === undefined) {
       if (this.#early.length >= MAX_EARLY_CHECKS) return 'taken'
       this.#early.push({ base, from, sender, content })
@@ -240,12 +251,12 @@ export class IceAgent {
 
   /** A response with a transaction id that this agent expects. */
   handleResponse(message: Message, base: Base, from: Address, now: number): Verdict {
-    const pair = this.#checks.get(message.transactionKey)
-    const check = pair?.outstanding.get(message.transactionKey)
-    if (pair === undefined || check === undefined || this.#remoteKey === undefined) return 'stranger'
+    const sent = this.#outgoing.find(message)
+    if (sent === undefined || this.#remoteKey === undefined) return 'stranger'
+    const { pair, check } = sent
     // Success or error, it counts for nothing before it is authentic (RFC 8489 9.1.4).
     if (message.integrity(this.#remoteKey) !== 'valid') return 'stranger'
-    this.#forget(pair, check)
+    this.#outgoing.forget(pair, check)
     // From elsewhere, or to another socket, than was asked: the two directions differ (RFC 8445 7.2.5.2.1).
     if (pair.base !== base || pair.to.key !== from.key) {
       if (!pair.valid && pair.outstanding.size === 0) pair.fail(`answered from ${from}`)
@@ -284,10 +295,10 @@ export class IceAgent {
     const slept = now - this.#expected
     if (slept > 2_000) for (const pair of this.pairs) forgiveSleep(pair, slept)
     for (const pair of this.pairs) {
-      for (const check of pair.outstanding.values()) if (now - check.sentAt >= CHECK_LIFETIME) this.#forget(pair, check)
+      this.#outgoing.expire(pair, now)
       if (pair.valid && now >= consentExpiresAt(pair)) this.#drop(pair, 'consent expired')
       else if (pair.valid && now >= pair.consentAt) this.#check(pair, now)
-      else if (this.#metAt !== undefined && isExhausted(pair)) pair.fail('no answer')
+      else if (this.#patience.met && isExhausted(pair)) pair.fail('no answer')
     }
     this.#settle(now)
   }
@@ -295,8 +306,7 @@ export class IceAgent {
   close(): void {
     this.#closed = true
     this.#expected = Number.POSITIVE_INFINITY
-    for (const key of this.#checks.keys()) this.#outlet.forget(key)
-    this.#checks.clear()
+    this.#outgoing.clear()
     this.#events = []
   }
 
@@ -308,11 +318,6 @@ export class IceAgent {
     for (const pair of this.pairs) pair.nominated = pair.nominationPending = undefined
     this.#list.reprioritise(controlling)
     this.#events.push({ kind: 'role', controlling })
-  }
-
-  #answerError(message: Message, base: Base, from: Address, error: { code: number; reason: string; unknown?: readonly number[] }): Verdict {
-    this.#outlet.send(base, from, writeError(this.#writer, message, error, this.#localKey))
-    return 'taken'
   }
 
   /** An authenticated check came from there (RFC 8445 7.3.1.3 to 7.3.1.5). */
@@ -342,57 +347,26 @@ export class IceAgent {
   }
 
   #check(pair: Pair, now: number): void {
-    const { ufrag } = this.#remote as RemoteDescription
-    const transactionId = this.#random.bytes(12)
-    const check: Check = {
-      key: transactionKey(transactionId),
-      sentAt: now,
-      controlling: this.#controlling,
-      useCandidate: this.#controlling && pair.nominating !== undefined,
-      nomination: this.#remote?.renomination === true ? pair.nominating : undefined,
-      priority: asPeerReflexive(pair.local.priority),
-    }
-    pair.outstanding.set(check.key, check)
-    pair.sent++
-    pair.unanswered++
-    this.#checks.set(check.key, pair)
-    this.#outlet.expect(check.key)
+    const { ufrag, renomination } = this.#remote as RemoteDescription
+    this.#outgoing.send(
+      pair,
+      {
+        username: `${ufrag}:${this.local.ufrag}`,
+        key: this.#remoteKey as IntegrityKey,
+        controlling: this.#controlling,
+        tieBreaker: this.#tieBreaker,
+        renomination,
+      },
+      now,
+    )
     if (pair.valid) {
       // Should this one stay without an answer; an answer sets the time anew.
       pair.consentAt = now + consentDelay(true, this.#random)
       pair.nextCheckAt = pair.nominating === undefined && !pair.suspect ? Number.POSITIVE_INFINITY : now + nextInterval(pair)
     } else {
       pair.state = 'in-progress'
-      pair.nextCheckAt = now + this.#nextCheckIn(pair)
+      pair.nextCheckAt = now + (this.#patience.met ? nextInterval(pair) : this.#list.waitingInterval(pair))
     }
-    this.#outlet.send(
-      pair.base,
-      pair.to,
-      writeCheck(this.#writer, {
-        ...check,
-        transactionId,
-        username: `${ufrag}:${this.local.ufrag}`,
-        key: this.#remoteKey as IntegrityKey,
-        tieBreaker: this.#tieBreaker,
-      }),
-    )
-  }
-
-  /** There is new reason to believe that checks get through: pairs without an answer start their run of checks again. */
-  #encourage(now: number): void {
-    for (const pair of this.pairs) {
-      if (pair.state !== 'in-progress') continue
-      pair.unanswered = 1
-      pair.nextCheckAt = Math.min(pair.nextCheckAt, now + nextInterval(pair))
-    }
-  }
-
-  #nextCheckIn(pair: Pair): number {
-    const interval = nextInterval(pair)
-    if (interval !== Number.POSITIVE_INFINITY || this.#metAt !== undefined) return interval
-    // The peer cannot answer before it has our signal; until then the likely NATs are kept open for it.
-    const worthwhile = pair.likelihood <= 1 && pair.sent < WAITING_CHECKS && this.pairs.indexOf(pair) < WAITING_PAIRS
-    return worthwhile ? WAITING_INTERVAL : interval
   }
 
   #succeeded(pair: Pair, check: Check, message: Message, now: number): void {
@@ -424,13 +398,13 @@ export class IceAgent {
     if (code === 487) {
       // Ignored when the role of that request is not ours any more (RFC 8445 7.2.5.1).
       if (check.controlling === this.#controlling) {
+        // A peer that answers nothing but this must not keep us checking at the pace of its answers.
+        if (++this.#conflicts > MAX_ROLE_CONFLICTS) {
+          if (!pair.valid) this.#drop(pair, 'the role conflict does not end')
+          return
+        }
         this.#takeRole(!this.#controlling)
         this.#tieBreaker = newTieBreaker(this.#random)
-      }
-      // A peer that answers nothing but this gets no more checks than one that does not answer.
-      if (nextInterval(pair) === Number.POSITIVE_INFINITY) {
-        if (!pair.valid) this.#drop(pair, 'the role conflict does not end')
-        return
       }
       pair.nextCheckAt = now
       if (!pair.valid) pair.state = 'waiting'
@@ -447,18 +421,12 @@ export class IceAgent {
 
   #drop(pair: Pair, reason: string): void {
     const wasValid = pair.valid
-    for (const check of pair.outstanding.values()) this.#forget(pair, check)
+    this.#outgoing.forgetAll(pair)
     this.#nominator.dropped(pair)
     pair.fail(reason)
     // Who is heard there after this is heard for the first time again.
     if (wasValid) pair.heard = false
     if (wasValid) this.#events.push({ kind: 'lost', pair, reason })
-  }
-
-  #forget(pair: Pair, check: Check): void {
-    pair.outstanding.delete(check.key)
-    this.#checks.delete(check.key)
-    this.#outlet.forget(check.key)
   }
 
   #nominate(now: number): void {
@@ -471,17 +439,15 @@ export class IceAgent {
     const selected = this.#nominator.select(this.pairs, this.#controlling)
     if (selected === this.#selected) return
     this.#selected = selected
-    this.#worked = true
+    this.#patience.stop()
     // A spare is asked more rarely than RFC 7675 5.1 wants for what carries data.
     if (selected !== undefined) selected.consentAt = Math.min(selected.consentAt, now + consentDelay(true, this.#random))
     this.#events.push({ kind: 'selected', pair: selected })
   }
 
-  #patience(now: number): void {
-    // Once there was a path, losing it is no failure of the attempt: what then is the owner's to decide.
-    if (this.#failed || this.#worked || this.#metAt === undefined || this.#list.active) return
-    if (now < this.#metAt + PATIENCE) return
-    this.#failed = true
+  #giveUp(now: number): void {
+    if (now < this.#patience.endsAt() || this.#list.active) return
+    this.#patience.stop()
     const count = this.#list.size
     this.#events.push({ kind: 'failed', reason: count === 0 ? 'no pair of candidates fits together' : `none of ${count} pairs answered` })
   }
@@ -491,7 +457,7 @@ export class IceAgent {
     if (this.#closed) return
     this.#nominate(now)
     this.#select(now)
-    this.#patience(now)
+    this.#giveUp(now)
     const next = this.#remote === undefined ? Number.POSITIVE_INFINITY : this.#list.nextCheckAt(now)
     this.#expected = this.#nextDeadline(now, next)
     const events = this.#events
@@ -510,10 +476,8 @@ export class IceAgent {
         break // the oldest comes first
       }
     }
-    if (!this.#failed && !this.#worked && this.#metAt !== undefined && now < this.#metAt + PATIENCE) {
-      next = Math.min(next, this.#metAt + PATIENCE)
-    }
-    return next
+    const patience = this.#patience.endsAt()
+    return patience > now ? Math.min(next, patience) : next
   }
 }
 

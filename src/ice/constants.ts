@@ -27,6 +27,8 @@ export const MAX_PAIRS = 100
 export const MAX_REMOTE_CANDIDATES = 64
 /** Checks remembered while the peer's credentials are not known yet. */
 export const MAX_EARLY_CHECKS = 32
+/** A 487 settles a conflict at once, two crossing ones perhaps the second time; a peer that sends more of them is out of its mind. */
+export const MAX_ROLE_CONFLICTS = 8
 /** No failure before this after both sides are known to have the other's credentials: RFC 8863 4, the time of one whole transaction. */
 export const PATIENCE = 39_500
 /** Consent is asked for every 4 to 6 s and expires 30 s after the last valid answer (RFC 7675 5.1). */

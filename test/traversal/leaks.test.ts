@@ -158,7 +158,6 @@ describe('C69 nothing is left after close', () => {
     await expectNothingLeft(lab, b)
   })
 
-  // A6: fails until the session looks again after it said `connected`.
   it('and a closed session is silent: its last word was the change of state', async () => {
     const { lab, a, b } = await twoSides()
     const heard: string[] = []
