@@ -3,22 +3,14 @@
  * (RFC 8838). Sans-I/O: calls bring bytes, candidates and the time; what is to happen goes to the outlet. A restart is a new agent
  * beside the old one, which keeps its valid pair going meanwhile. Which of several agents' pairs carries data is not decided here.
  */
-import { asPeerReflexive, type Base, type Candidate, type LocalCandidate } from '../candidates/index.ts'
+import type { Base, Candidate, LocalCandidate } from '../candidates/index.ts'
 import type { Address, Random, SendFailure } from '../net/index.ts'
-import { Attribute, IntegrityKey, type Message, MessageWriter, transactionKey } from '../stun/index.ts'
+import { Attribute, IntegrityKey, type Message, MessageWriter } from '../stun/index.ts'
 import { CandidateSet } from './candidate-set.ts'
 import { CheckList, nextInterval } from './check-list.ts'
-import { type CheckContent, KNOWN_IN_CHECKS, writeCheck, writeError, writeSuccess } from './check-message.ts'
+import { type CheckContent, KNOWN_IN_CHECKS, writeError, writeSuccess } from './check-message.ts'
 import { consentDelay, consentExpiresAt, forgiveSleep } from './consent.ts'
-import {
-  CHECK_LIFETIME,
-  MAX_EARLY_CHECKS,
-  MAX_ROLE_CONFLICTS,
-  SUSPECT_CHECKS,
-  WAITING_CHECKS,
-  WAITING_INTERVAL,
-  WAITING_PAIRS,
-} from './constants.ts'
+import { CHECK_LIFETIME, MAX_EARLY_CHECKS, MAX_ROLE_CONFLICTS, SUSPECT_CHECKS } from './constants.ts'
 import type { Credentials } from './credentials.ts'
 import { judgeCheck } from './inbound-check.ts'
 import { Nominator } from './nominator.ts'

@@ -4,7 +4,7 @@
  */
 import { type Base, type Candidate, comparePairPriority, type LocalCandidate } from '../candidates/index.ts'
 import { Address } from '../net/index.ts'
-import { CHECK_INTERVALS, HEARD_INTERVALS, MAX_PAIRS } from './constants.ts'
+import { CHECK_INTERVALS, HEARD_INTERVALS, MAX_PAIRS, WAITING_CHECKS, WAITING_INTERVAL, WAITING_PAIRS } from './constants.ts'
 import { byLikelihood, Pair, pairKey } from './pair.ts'
 
 export class CheckList {
@@ -100,6 +100,23 @@ export class CheckList {
 
   get hasTriggered(): boolean {
     return this.#triggered.length > 0
+  }
+
+  /** There is new reason to believe that checks get through: pairs without an answer start their run of checks again. */
+  encourage(now: number): void {
+    for (const pair of this.#pairs.values()) {
+      if (pair.state !== 'in-progress') continue
+      pair.unanswered = 1
+      pair.nextCheckAt = Math.min(pair.nextCheckAt, now + nextInterval(pair))
+    }
+  }
+
+  /** Until the next check while the peer may not have our signal: it cannot answer, but the likely NATs are kept open for it. */
+  waitingInterval(pair: Pair): number {
+    const interval = nextInterval(pair)
+    if (interval !== Number.POSITIVE_INFINITY) return interval
+    const worthwhile = pair.likelihood <= 1 && pair.sent < WAITING_CHECKS && this.pairs.indexOf(pair) < WAITING_PAIRS
+    return worthwhile ? WAITING_INTERVAL : interval
   }
 
   /** The next pair to check, triggered ones first, taken out of the queue. */
