@@ -44,6 +44,10 @@ export class Generation implements AgentOutlet, CheckReceiver, Claimant, Paced {
   readonly #owner: GenerationOwner
   readonly #held: { readonly pair: Pair; readonly data: Uint8Array }[] = []
   readonly #claims = new Map<Pair, Claim>()
+  /** Valid since the call of the agent that is running. */
+  readonly #proven: Pair[] = []
+  /** Calls of the agent within each other. */
+  #depth = 0
   #timer: Timer | undefined
   #timerAt = Number.POSITIVE_INFINITY
   #closed = false
@@ -83,7 +87,11 @@ export class Generation implements AgentOutlet, CheckReceiver, Claimant, Paced {
 
   /** Runs a call of the agent at one reading of the clock, and keeps its deadline. */
   #run<T>(call: (now: number) => T): T {
+    this.#depth++
     const result = call(this.#ground.timers.now())
+    this.#depth--
+    // Only now has the session heard all of it: a path, where there is one, before the first message on it.
+    if (this.#depth === 0) for (const pair of this.#proven.splice(0)) this.#deliverHeld(pair)
     this.#arm()
     return result
   }
@@ -172,7 +180,7 @@ export class Generation implements AgentOutlet, CheckReceiver, Claimant, Paced {
     if (event.kind === 'heard' || event.kind === 'valid') this.#claim(event.pair)
     else if (event.kind === 'lost') this.#unclaim(event.pair)
     this.#owner.agentEvent(this, event)
-    if (event.kind === 'valid') this.#deliverHeld(event.pair)
+    if (event.kind === 'valid') this.#proven.push(event.pair)
   }
 
   #claim(pair: Pair): void {

@@ -46,3 +46,23 @@ describe('two traversals behind NATs', () => {
     await expect(b.session.ready).rejects.toMatchObject({ code: 'ERR_PEER_CLOSED' })
   })
 })
+
+it('a path is there before the first message, also when data overtook the answer that proves it', async () => {
+  const lab = createLab({ jitter: 15, seed: 4 })
+  await serveStun(lab)
+  for (let round = 0; round < 20; round++) {
+    const a = await makePeer(lab.host(`a${round}`, { behind: lab.router(`ra${round}`) }), 'b')
+    const b = await makePeer(lab.host(`b${round}`, { behind: lab.router(`rb${round}`) }), 'a')
+    join(lab, a, b)
+    for (const peer of [a, b]) {
+      peer.session.on('message', () => expect(peer.session.path).toBeDefined())
+      peer.session.on('path', () => say(peer, `hello from ${peer.name}`))
+    }
+    await lab.until(Promise.all([a.session.ready, b.session.ready]))
+    await lab.run(200)
+    expect(a.inbox).toEqual([`hello from b${round}`])
+    expect(b.inbox).toEqual([`hello from a${round}`])
+    await a.traversal.close()
+    await b.traversal.close()
+  }
+})
