@@ -51,13 +51,7 @@ export class Pacer {
     try {
       for (let asker = this.#next(); asker !== undefined; asker = this.#next()) {
         const now = this.#clock.now()
-        if (now < this.#freeAt) {
-          this.#timer = this.#clock.wake(this.#freeAt, () => {
-            this.#timer = undefined
-            this.#grant()
-          })
-          return
-        }
+        if (now < this.#freeAt) return
         const urgent = this.#urgent.delete(asker)
         this.#waiting.delete(asker)
         if (!asker.paced(now)) continue
@@ -66,7 +60,16 @@ export class Pacer {
       }
     } finally {
       this.#granting = false
+      // Also when an asker threw: its error is not the others' end.
+      if (this.#next() !== undefined) this.#wait()
     }
+  }
+
+  #wait(): void {
+    this.#timer = this.#clock.wake(this.#freeAt, () => {
+      this.#timer = undefined
+      this.#grant()
+    })
   }
 
   #next(): Paced | undefined {
