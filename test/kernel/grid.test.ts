@@ -18,7 +18,7 @@ interface Cell {
   readonly direct?: false
   /** Milliseconds after which the second one starts. */
   readonly later?: number
-  /** Of both; any free one by default. */
+  /** Of both, which then also have one address at home. Any free one by default. */
   readonly port?: number
 }
 
@@ -106,7 +106,9 @@ describe('the kernel grid', requires({ ...KERNEL, also: { 'a build (npm run buil
     const account = `${a.peer.account}\n${b.peer.account}`
     if (cell.direct === false) {
       // The one whose time is up first tells the other that it leaves.
-      const [first, second] = [a.end, b.end].sort((one, other) => Number(one.failed !== 'ERR_TIMEOUT') - Number(other.failed !== 'ERR_TIMEOUT'))
+      const [first, second] = [a.end, b.end].sort(
+        (one, other) => Number(one.failed !== 'ERR_TIMEOUT') - Number(other.failed !== 'ERR_TIMEOUT'),
+      )
       expect(first?.failed, account).toBe('ERR_TIMEOUT')
       expect(second?.failed, account).toBeOneOf(['ERR_TIMEOUT', 'ERR_PEER_CLOSED'])
       expect([a.peer.path, b.peer.path], account).toEqual([undefined, undefined])
@@ -120,6 +122,8 @@ describe('the kernel grid', requires({ ...KERNEL, also: { 'a build (npm run buil
       // Each takes the other's end for what the other takes it for, to the port.
       expect(a.peer.path?.localAddress, account).toBe(b.peer.path?.remoteAddress)
       expect(b.peer.path?.localAddress, account).toBe(a.peer.path?.remoteAddress)
+      if (cell.port !== undefined) expect(a.place.host.ip4).toBe(b.place.host.ip4)
+      for (const { place } of sides) expect(await net.pids(place.host)).toHaveLength(1)
       expect(await Promise.all([a.peer.end(), b.peer.end()]), account).toEqual([0, 0])
     }
     expect(await Promise.all(sides.map(({ place }) => net.pids(place.host)))).toEqual([[], []])
