@@ -7,6 +7,7 @@ import type { Base, Candidate, LocalCandidate } from '../candidates/index.ts'
 import type { Address, Random, SendFailure } from '../net/index.ts'
 import { Attribute, IntegrityKey, type Message, MessageWriter } from '../stun/index.ts'
 import { CandidateSet } from './candidate-set.ts'
+import { Caution } from './caution.ts'
 import { CheckList, nextInterval } from './check-list.ts'
 import { type CheckContent, KNOWN_IN_CHECKS, writeError, writeSuccess } from './check-message.ts'
 import { consentDelay, consentExpiresAt, forgiveSleep } from './consent.ts'
@@ -32,7 +33,8 @@ export type AgentEvent =
   | { readonly kind: 'failed'; readonly reason: string }
 
 export interface AgentOutlet {
-  send(base: Base, to: Address, data: Uint8Array): void
+  /** @param opener to open our own NAT only: few hops; see `caution.ts` */
+  send(base: Base, to: Address, data: Uint8Array, opener: boolean): void
   /** From now on a response with this transaction id is for this agent; until `forget`. */
   expect(key: string): void
   forget(key: string): void
@@ -78,6 +80,7 @@ export class IceAgent {
   readonly #candidates = new CandidateSet()
   readonly #nominator = new Nominator()
   readonly #patience = new Patience()
+  readonly #caution = new Caution()
   readonly #early: EarlyCheck[] = []
   #remote: RemoteDescription | undefined
   #remoteKey: IntegrityKey | undefined
@@ -152,6 +155,21 @@ export class IceAgent {
     this.#settle(now)
   }
 
+  /**
+   * From that time on, as far as we know, the peer has our candidates and has sent to them, so that its NAT takes our checks for answers.
+   * Infinity says nothing.
+   */
+  peerSends(from: number, now: number): void {
+    if (from >= this.#caution.over) return
+    this.#caution.end(from)
+    for (const pair of this.pairs) {
+      if (pair.state !== 'in-progress' || !pair.opener) continue
+      pair.unanswered = 1
+      pair.nextCheckAt = Math.max(now, from)
+    }
+    this.#settle(now)
+  }
+
   addLocal(candidate: LocalCandidate, now: number): void {
     // The peer will check this one too, and with that open its filter for checks of ours that failed so far.
     if (candidate.type === 'srflx') this.#list.encourage(now)
@@ -215,7 +233,7 @@ export class IceAgent {
     if (judgement.kind === 'stranger') return 'stranger'
     if (judgement.kind === 'ignore' || !this.#outlet.mayUse(base, from)) return 'taken'
     if (judgement.kind === 'refuse') {
-      this.#outlet.send(base, from, writeError(this.#writer, message, judgement.error, this.#localKey))
+      this.#outlet.send(base, from, writeError(this.#writer, message, judgement.error, this.#localKey), false)
       return 'taken'
     }
     const { sender, content, switchRole } = judgement
@@ -227,7 +245,7 @@ export class IceAgent {
     // No success without a pair: a peer that takes the path for valid would send data that nobody takes.
     const pair = this.#remote === undefined ? undefined : this.#pairFrom(base, from, content.priority)
     if (this.#remote !== undefined && pair === undefined) return 'taken'
-    this.#outlet.send(base, from, writeSuccess(this.#writer, message, from, this.#localKey))
+    this.#outlet.send(base, from, writeSuccess(this.#writer, message, from, this.#localKey), false)
     if (pair !== undefined) {
       this.#heard(pair, content, now)
       this.peerKnows(now)
@@ -285,7 +303,10 @@ export class IceAgent {
   advance(now: number): void {
     if (this.#closed) return
     const slept = now - this.#expected
-    if (slept > 2_000) for (const pair of this.pairs) forgiveSleep(pair, slept)
+    if (slept > 2_000) {
+      for (const pair of this.pairs) forgiveSleep(pair, slept)
+      this.#patience.forgiveSleep(slept)
+    }
     for (const pair of this.pairs) {
       this.#outgoing.expire(pair, now)
       if (pair.valid && now >= consentExpiresAt(pair)) this.#drop(pair, 'consent expired')
@@ -316,6 +337,7 @@ export class IceAgent {
   #heard(pair: Pair, content: CheckContent, now: number): void {
     if (!pair.heard && !pair.valid) this.#events.push({ kind: 'heard', pair })
     pair.heard = true
+    this.#caution.end(now)
     if (content.useCandidate && !this.#controlling) pair.nominationPending = Math.max(pair.nominationPending ?? 0, content.nomination ?? 0)
     if (pair.valid) {
       this.#confirm(pair)
@@ -349,6 +371,7 @@ export class IceAgent {
         tieBreaker: this.#tieBreaker,
         renomination,
       },
+      this.#caution.appliesTo(pair, now),
       now,
     )
     if (pair.valid) {
@@ -358,6 +381,7 @@ export class IceAgent {
     } else {
       pair.state = 'in-progress'
       pair.nextCheckAt = now + (this.#patience.met ? nextInterval(pair) : this.#list.waitingInterval(pair))
+      if (pair.opener) pair.nextCheckAt = Math.min(pair.nextCheckAt, Math.max(now, this.#caution.over))
     }
   }
 

@@ -29,7 +29,8 @@ export class OutgoingChecks {
     this.#random = random
   }
 
-  send(pair: Pair, terms: CheckTerms, now: number): void {
+  /** @param opener not to reach the peer's NAT */
+  send(pair: Pair, terms: CheckTerms, opener: boolean, now: number): void {
     const transactionId = this.#random.bytes(12)
     const check: Check = {
       key: transactionKey(transactionId),
@@ -41,10 +42,12 @@ export class OutgoingChecks {
     }
     pair.outstanding.set(check.key, check)
     pair.sent++
+    pair.opener = opener
+    if (opener) pair.firstOpenerAt ??= now
     pair.unanswered++
     this.#pairs.set(check.key, pair)
     this.#outlet.expect(check.key)
-    this.#outlet.send(pair.base, pair.to, writeCheck(this.#writer, { ...check, ...terms, transactionId }))
+    this.#outlet.send(pair.base, pair.to, writeCheck(this.#writer, { ...check, ...terms, transactionId }), opener)
   }
 
   /** The check that a response answers. */
@@ -65,7 +68,7 @@ export class OutgoingChecks {
   }
 
   expire(pair: Pair, now: number): void {
-    for (const check of pair.outstanding.values()) if (now - check.sentAt >= CHECK_LIFETIME) this.forget(pair, check)
+    for (const check of pair.outstanding.values()) if (now >= check.sentAt + CHECK_LIFETIME) this.forget(pair, check)
   }
 
   clear(): void {

@@ -14,6 +14,11 @@ export class Patience {
     this.#metAt ??= now
   }
 
+  /** The process slept so many milliseconds: time in which nobody could have answered does not count. */
+  forgiveSleep(slept: number): void {
+    if (this.#metAt !== undefined) this.#metAt += slept
+  }
+
   /** No failure any more: there was a path, and losing it is no failure of the attempt, or there was a failure already. */
   stop(): void {
     this.#over = true

@@ -491,6 +491,19 @@ describe('when nothing works', () => {
   })
 })
 
+describe('time that is no whole number', () => {
+  it('never leaves a deadline that is reached and not met: (t + 12,000) - t may be less than 12,000', () => {
+    for (const start of [0.1, 252_754.534_857_220_83, 1_234.567_89, 98_765.432_1, 1e9 / 3]) {
+      const solo = new Solo()
+      solo.run(start)
+      solo.start([remote('192.0.2.1')])
+      solo.run(120_000)
+      expect(solo.advances).toBeLessThan(100)
+      expect(solo.kinds()).toEqual(['failed'])
+    }
+  })
+})
+
 describe('C69 a closed agent', () => {
   it('waits for nothing, asks for nothing, says nothing', () => {
     const solo = new Solo().start([remote('192.0.2.1'), remote('192.0.2.2')]).run(20)
