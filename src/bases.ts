@@ -6,6 +6,11 @@ import { type Base, chooseHostAddresses, type HostChoice, type HostPolicy } from
 import { SallyportError } from './errors.ts'
 import { type Address, type DatagramSocket, type Network, Prefix, type SendFailure } from './net/index.ts'
 
+/** Through the router next to us and no further: two NATs may well be neighbours. */
+const OPENER_HOPS = 2
+/** What systems use by default. */
+const ALL_HOPS = 64
+
 /** A base on a socket of this machine. */
 export class HostBase implements Base {
   readonly kind = 'host'
@@ -27,8 +32,12 @@ export class HostBase implements Base {
     this.links = choices.map(({ address }) => Prefix.around(address.address, address.prefixLength))
   }
 
-  send(data: Uint8Array, to: Address, report?: boolean): boolean {
-    return this.#socket.send(data, to, report)
+  send(data: Uint8Array, to: Address, report?: boolean, opener = false): boolean {
+    if (!opener) return this.#socket.send(data, to, report)
+    this.#socket.setHopLimit(OPENER_HOPS)
+    const room = this.#socket.send(data, to, report)
+    this.#socket.setHopLimit(ALL_HOPS)
+    return room
   }
 
   close(): void {

@@ -25,6 +25,8 @@ export interface Ground {
   readonly pacer: Pacer
   readonly demultiplexer: Demultiplexer
   readonly localCandidates: readonly LocalCandidate[]
+  /** Milliseconds to the nearest server and back; undefined while none has answered. */
+  readonly serverRtt: number | undefined
   /** No answer is outstanding that could bring another local candidate. */
   readonly gathered: boolean
 }
@@ -33,6 +35,8 @@ export interface Ground {
 export interface GenerationOwner {
   agentEvent(generation: Generation, event: AgentEvent): void
   receive(data: Uint8Array): void
+  /** A check went out. */
+  checked(generation: Generation): void
 }
 
 /** Datagrams that overtook the answer which makes their pair valid: kept this many, dropped and counted beyond. */
@@ -151,8 +155,8 @@ export class Generation implements AgentOutlet, CheckReceiver, Claimant, Paced {
 
   // ── the agent's outlet ──
 
-  send(base: Base, to: Address, data: Uint8Array): void {
-    base.send(data, to, true)
+  send(base: Base, to: Address, data: Uint8Array, opener: boolean): void {
+    base.send(data, to, true, opener)
   }
 
   expect(key: string): void {
@@ -168,7 +172,9 @@ export class Generation implements AgentOutlet, CheckReceiver, Claimant, Paced {
   }
 
   paced(): boolean {
-    return this.#run((now) => this.agent.paced(now))
+    const used = this.#run((now) => this.agent.paced(now))
+    if (used && !this.#closed) this.#owner.checked(this)
+    return used
   }
 
   mayUse(base: Base, from: Address): boolean {

@@ -69,6 +69,9 @@ export class Session extends EventEmitter<SessionEvents> {
   readonly #owner: GenerationOwner = {
     agentEvent: (generation, event) => this.#agentEvent(generation, event),
     receive: (data) => this.#receive(data),
+    checked: (generation) => {
+      if (generation === this.#current) this.#assessTried()
+    },
   }
   #state: SessionState = 'idle'
   #current: Generation | undefined
@@ -82,6 +85,9 @@ export class Session extends EventEmitter<SessionEvents> {
   #received = 0
   #unsent = 0
   #badSignals = 0
+  /** The version of the peer's list that we know, and the one that we have sent checks to. */
+  #theirList = 0
+  #tried = 0
   #unproven = 0
   #abort: { readonly signal: AbortSignal; readonly listener: () => void } | undefined
 
@@ -96,6 +102,7 @@ export class Session extends EventEmitter<SessionEvents> {
       describe: () => this.#describe(),
       emit: (signal) => {
         const heard = this.listenerCount('signal') > 0
+        this.#assessCaution()
         this.#emit('signal', signal)
         return heard
       },
@@ -297,6 +304,25 @@ export class Session extends EventEmitter<SessionEvents> {
         if (!reception.incarnation) this.#peerLeft()
       } else this.#follow(read)
     }
+    this.#assessCaution()
+    this.#assessTried()
+  }
+
+  /** Tells the peer when our checks are on their way to all that it offers. */
+  #assessTried(): void {
+    if (this.#tried === this.#theirList || this.#current?.agent.allTried !== true) return
+    this.#tried = this.#theirList
+    this.#signaller.announce()
+  }
+
+  /** Passes on what the signals tell of when the peer will have sent to us; checks are careful until then. */
+  #assessCaution(): void {
+    const current = this.#current
+    const { gathered, localCandidates, serverRtt = 0 } = this.#host
+    // Before we know our own address outside, the peer cannot send to it.
+    if (current === undefined || !(gathered || localCandidates.some(({ type }) => type === 'srflx'))) return
+    const from = this.#signaller.sendsFrom(serverRtt / 2)
+    current.tell((agent, now) => agent.peerSends(from, now))
   }
 
   #follow(said: ReadSignal): void {
@@ -318,9 +344,12 @@ export class Session extends EventEmitter<SessionEvents> {
       // Both ends compare the same two numbers, so the role is settled without a conflict.
       if (tieBreaker !== undefined && tieBreaker !== this.#tieBreaker) controlling = this.#tieBreaker > tieBreaker
       generation.bind({ ufrag: signal.ufrag, pwd: signal.pwd, renomination: signal.id !== undefined }, controlling)
+      // Another agent's signals tell nothing of when it starts.
+      if (signal.id === undefined) generation.tell((agent, now) => agent.peerSends(now, now))
       if (signal.id !== undefined) this.#signaller.announce()
     }
     for (const reason of generation.tell((agent, now) => agent.addRemotes(candidates, now))) this.#log.refuse(reason)
+    this.#theirList = signal.list ?? 0
     // Another agent's signalling does not tell; taken as read, as RFC 8863 does.
     if (signal.id === undefined || signal.for === generation.agent.local.ufrag) generation.tell((agent, now) => agent.peerKnows(now))
     // Ours say everything anew; another agent's description may be one candidate of many.
@@ -336,6 +365,7 @@ export class Session extends EventEmitter<SessionEvents> {
       ...(agent.remote === undefined ? {} : { for: agent.remote.ufrag }),
       tie: tieText(this.#tieBreaker),
       candidates: candidateLines(this.#host.localCandidates),
+      ...(this.#tried === 0 ? {} : { tried: this.#tried }),
       ...(this.#host.gathered ? { end: true } : {}),
     }
   }

@@ -231,6 +231,9 @@ export class Traversal {
       get localCandidates() {
         return self.#candidates
       },
+      get serverRtt() {
+        return self.#gatherer.shortestRtt
+      },
       get gathered() {
         return self.#gathered
       },

@@ -33,8 +33,11 @@ export interface Base {
   readonly links: readonly Prefix[]
   /** 0 is the best; becomes the local preference. */
   readonly rank: number
-  /** As `DatagramSocket.send`: never throws; false when the queue is full; `report` asks to be told when the system refuses. */
-  send(data: Uint8Array, to: Address, report?: boolean): boolean
+  /**
+   * As `DatagramSocket.send`: never throws; false when the queue is full; `report` asks to be told when the system refuses.
+   * An `opener` travels a few hops only: through our own NAT, not to the peer's.
+   */
+  send(data: Uint8Array, to: Address, report?: boolean, opener?: boolean): boolean
 }
 
 export interface LocalCandidate extends Candidate {

@@ -89,6 +89,13 @@ export class ReflexiveGatherer {
     return [...this.#asking.values()]
   }
 
+  /** Milliseconds; undefined while no server has answered. */
+  get shortestRtt(): number | undefined {
+    let shortest: number | undefined
+    for (const { rtt } of this.#asking.values()) if (rtt !== undefined && rtt < (shortest ?? Number.POSITIVE_INFINITY)) shortest = rtt
+    return shortest
+  }
+
   get pending(): boolean {
     for (const asking of this.#asking.values()) if (asking.pending) return true
     return false

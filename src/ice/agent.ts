@@ -155,6 +155,11 @@ export class IceAgent {
     this.#settle(now)
   }
 
+  /** Every server-reflexive address of the peer's that can be checked has been. */
+  get allTried(): boolean {
+    return this.pairs.every(({ remote, sent, state }) => remote.type !== 'srflx' || sent > 0 || state === 'failed')
+  }
+
   /**
    * From that time on, as far as we know, the peer has our candidates and has sent to them, so that its NAT takes our checks for answers.
    * Infinity says nothing.

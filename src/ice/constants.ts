@@ -19,6 +19,8 @@ export const WAITING_INTERVAL = 15_000
 export const WAITING_CHECKS = 120
 /** Pairs that are asked so, at most. */
 export const WAITING_PAIRS = 4
+/** Openers only, for this long, while nothing tells whether the peer has sent; then checks with all hops for the rest of the run. */
+export const OPENING_TIME = 1_500
 /** A response later than this after its check is not waited for: RFC 8489 6.2.1 would wait 39.5 s for a whole transaction. */
 export const CHECK_LIFETIME = 12_000
 /** Pairs in the check list, at most (RFC 8445 6.1.2.5). */

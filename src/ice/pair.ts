@@ -42,6 +42,9 @@ export class Pair {
   /** Checks sent without an answer since the last one, or since it was revived. */
   unanswered = 0
   sent = 0
+  /** The last check was an opener, which cannot be answered; see `caution.ts`. */
+  opener = false
+  firstOpenerAt: number | undefined
   received = 0
   nextCheckAt: number = Number.POSITIVE_INFINITY
   /** In the triggered-check queue. */

@@ -6,7 +6,7 @@ import type { Random } from '../net/index.ts'
 import { SIGNAL_VERSION, type Signal } from './signal.ts'
 
 /** What the sender fills in itself. */
-export type SignalContent = Omit<Signal, 'v' | 'id' | 'to' | 'seq' | 'ack' | 'ask'>
+export type SignalContent = Omit<Signal, 'v' | 'id' | 'to' | 'seq' | 'ack' | 'ask' | 'list'>
 
 export interface Reception {
   /** It says something that no earlier signal said. */
@@ -38,13 +38,18 @@ export class SignalExchange {
     return this.#acknowledged >= this.#seq
   }
 
+  /** The last change of ours that the peer has seen. */
+  get acknowledged(): number {
+    return this.#acknowledged
+  }
+
   /** The peer speaks to another incarnation than this one: a late signal of an earlier one made it believe that we are gone. */
   get mistaken(): boolean {
     return this.#mistaken
   }
 
   /** @param change whether `content` says more than the last signal did */
-  compose(content: SignalContent, change: boolean): Signal {
+  compose(content: SignalContent & Pick<Signal, 'list'>, change: boolean): Signal {
     if (change) {
       this.#seq++
       this.#mistaken = false

@@ -31,6 +31,10 @@ export interface Signal {
   readonly controlling?: boolean
   /** `candidate:` lines (RFC 8839 5.1). */
   readonly candidates: readonly string[]
+  /** The version of the list of candidates, from 1. */
+  readonly list?: number
+  /** The version of our list to whose addresses the sender has sent checks: its NAT takes ours for answers. */
+  readonly tried?: number
   /** No more candidates are expected (RFC 8838 14). */
   readonly end?: boolean
   /** The sender closed the session. */
@@ -62,6 +66,7 @@ export function readSignal(value: unknown): ReadSignal | string {
     return `candidates is not a list of at most ${MAX_CANDIDATES}`
   if (![signal.for, signal.id, signal.to].every((text) => isOptional(text, isText))) return 'id, to or for is malformed'
   if (!isOptional(signal.seq, isCount) || !isOptional(signal.ack, isCount)) return 'seq or ack is not a count'
+  if (!isOptional(signal.list, isCount) || !isOptional(signal.tried, isCount)) return 'list or tried is not a count'
   if (signal.id !== undefined && signal.seq === undefined) return 'seq is missing'
   if (!isOptional(signal.tie, (tie) => typeof tie === 'string' && /^[0-9a-f]{16}$/.test(tie))) return 'tie is not 16 hex digits'
   for (const flag of ['end', 'bye', 'ask', 'controlling'] as const) {

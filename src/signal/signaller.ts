@@ -10,7 +10,13 @@ import type { Signal } from './signal.ts'
 const AGAIN = 1_000
 const AGAIN_MOST = 30_000
 /** An answer that carries no news waits this long for company. */
-const ANSWER = 50
+const ANSWER = 10
+/** Milliseconds from a signal's arrival until the checks that follow from it are on their way: the pace, and a busy machine. */
+const TO_SEND = 5
+/** A peer this near, in milliseconds, may be reached before it has sent, whatever the estimate. */
+const NEAR = 10
+/** Signals whose time is remembered until the peer has heard them. */
+const MAX_TIMED = 32
 
 export interface SignallerOutlet {
   /** What there is to say now; undefined for nothing. */
@@ -33,6 +39,16 @@ export class Signaller {
   #answering: Timer | undefined
   #repeating: Timer | undefined
   #again = AGAIN
+  /** When each change was said first. */
+  readonly #saidAt = new Map<number, number>()
+  #candidates = ''
+  #list = 0
+  #listSaidAt = Number.POSITIVE_INFINITY
+  /** The version of our list that the peer has sent checks to, and since when we know. */
+  #tried = 0
+  #triedAt = Number.NEGATIVE_INFINITY
+  /** Milliseconds for a signal and its answer, at best. */
+  #rtt = Number.POSITIVE_INFINITY
 
   constructor(timers: Timers, random: Random, outlet: SignallerOutlet) {
     this.#timers = timers
@@ -43,6 +59,8 @@ export class Signaller {
 
   receive(signal: Signal): Reception {
     const reception = this.#exchange.receive(signal)
+    if (reception.incarnation) this.#tried = 0
+    this.#learn(signal)
     if (reception.answer) this.#answering ??= this.#timers.after(ANSWER, () => this.#say())
     // Not at once: most often our next signal is on its way to it already.
     if (this.#exchange.mistaken) this.#repeating ??= this.#timers.after(AGAIN, () => this.#repeat())
@@ -75,6 +93,9 @@ export class Signaller {
     this.stop()
     this.#exchange = new SignalExchange(this.#random)
     this.#said = ''
+    this.#saidAt.clear()
+    this.#candidates = ''
+    this.#list = this.#tried = 0
     // Last: whoever hears it may close the session once more.
     if (content !== undefined) this.#outlet.emit(exchange.compose({ ...content, candidates: [], bye: true }, true))
   }
@@ -94,12 +115,47 @@ export class Signaller {
     const content = this.#outlet.describe()
     if (content === undefined) return
     const text = JSON.stringify(content)
-    const signal = this.#exchange.compose(content, text !== this.#said || mistaken)
+    const signal = this.#exchange.compose({ ...content, list: this.#listOf(content) }, text !== this.#said || mistaken)
     this.#said = text
+    if (this.#saidAt.size < MAX_TIMED && !this.#saidAt.has(signal.seq ?? 0)) this.#saidAt.set(signal.seq ?? 0, this.#timers.now())
     this.#repeating?.cancel()
     this.#repeating = this.#timers.after(this.#again, () => this.#repeat())
     // Last: whoever hears it may close the session, and then nothing may be set any more.
     this.#unheard = !this.#outlet.emit(signal)
+  }
+
+  /**
+   * When the peer will have sent to all that we offer, for a peer that is `distance` milliseconds away: because it says so, or by the time
+   * that signals take. Infinity while neither tells.
+   */
+  sendsFrom(distance: number): number {
+    if (this.#list > 0 && this.#tried >= this.#list) return this.#triedAt
+    // A channel may be fast one way and slow the other: the estimate is off by half a round trip then, and may be by no more than our check
+    // takes to get there.
+    const oneWay = this.#rtt / 2
+    return distance >= NEAR && oneWay <= TO_SEND + distance ? this.#listSaidAt + oneWay + TO_SEND : Number.POSITIVE_INFINITY
+  }
+
+  #learn({ to, tried = 0 }: Signal): void {
+    const now = this.#timers.now()
+    const { acknowledged } = this.#exchange
+    const saidAt = this.#saidAt.get(acknowledged)
+    if (saidAt !== undefined) this.#rtt = Math.min(this.#rtt, now - saidAt)
+    for (const seq of this.#saidAt.keys()) if (seq <= acknowledged) this.#saidAt.delete(seq)
+    if (to !== this.#exchange.id || tried <= this.#tried) return
+    this.#tried = tried
+    this.#triedAt = now
+  }
+
+  /** The version of the list, counted up when it changed. */
+  #listOf({ candidates }: SignalContent): number {
+    const text = candidates.join()
+    if (text !== this.#candidates) {
+      this.#candidates = text
+      this.#list++
+      this.#listSaidAt = this.#timers.now()
+    }
+    return this.#list
   }
 
   #repeat(): void {

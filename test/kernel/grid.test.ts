@@ -22,6 +22,9 @@ interface Cell {
   readonly port?: number
 }
 
+/** What comes early from outside pushes the host's own packets to another port there. */
+const poisonable = behind({ input: 'accept' })
+
 /** The longest first: the others go on beside them. */
 const CELLS: readonly Cell[] = [
   { name: 'random ports × random ports', places: apart(randomPorts, randomPorts), direct: false },
@@ -33,6 +36,8 @@ const CELLS: readonly Cell[] = [
     places: apart(behind({ lan4: '192.168.1' }), behind({ lan4: '192.168.1' })),
     port: 4_000,
   },
+  { name: 'masquerade × masquerade, both INPUT accept', places: apart(poisonable, poisonable) },
+  { name: 'the same, the second 2 s later', places: apart(poisonable, poisonable), later: 2_000 },
   { name: 'masquerade × open host', places: apart(masquerade, open) },
   { name: 'all ports forwarded × random ports', places: apart(opened, randomPorts) },
   { name: 'random ports × all ports forwarded', places: apart(randomPorts, opened) },

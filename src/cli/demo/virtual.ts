@@ -21,6 +21,7 @@ const NAT = { ...nat.portRestricted, ports: 'random' } as const
 const DROPS: ReadonlyMap<string, string> = new Map([
   ['filtered', 'nothing from inside went there yet'],
   ['no-route', 'a private address, no way to it'],
+  ['hop-limit', 'as meant: it only opens our NAT'],
 ])
 
 interface Party {
