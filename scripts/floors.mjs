@@ -14,7 +14,7 @@ const FLOORS = [
   ['options.ts', 'bases.ts'],
   ['session.ts'],
   ['generation.ts'],
-  ['claim.ts'],
+  ['claim.ts', 'session-events.ts'],
   ['demultiplexer.ts'],
   ['signal'],
   ['path'],
@@ -28,7 +28,7 @@ const FLOORS = [
   ['keys'],
   ['lab'],
   ['net'],
-  ['diagnostics.ts', 'errors.ts', 'deferred.ts'],
+  ['diagnostics.ts', 'errors.ts', 'deferred.ts', 'outbox.ts'],
 ]
 const floorOf = new Map(FLOORS.flatMap((names, floor) => names.map((name) => [name, floor])))
 

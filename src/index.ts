@@ -21,6 +21,7 @@ export {
 } from './net/index.ts'
 export type { TraversalOptions } from './options.ts'
 export type { Explanation, LogEntry, PairReport, Path, PathEnd } from './path/index.ts'
-export type { Session, SessionEvents, SessionState, SessionStatus } from './session.ts'
+export type { Session } from './session.ts'
+export type { SessionEvents, SessionState, SessionStatus } from './session-events.ts'
 export type { Signal } from './signal/index.ts'
 export { type ConnectOptions, createTraversal, type ServerStatus, type Traversal, type TraversalStatus } from './traversal.ts'

@@ -10,38 +10,10 @@ import { SallyportError } from './errors.ts'
 import { Generation, type GenerationOwner, type Ground } from './generation.ts'
 import { type AgentEvent, type Credentials, newTieBreaker, type Pair } from './ice/index.ts'
 import type { Timer } from './net/index.ts'
+import { Outbox } from './outbox.ts'
 import { describePath, type Explanation, explain, type Path, pathOf, reportPairs, SessionLog } from './path/index.ts'
+import type { SessionEvents, SessionState, SessionStatus } from './session-events.ts'
 import { candidateLines, type ReadSignal, readSignal, type Signal, type SignalContent, Signaller, tieText } from './signal/index.ts'
-
-/** `idle`: not trying. `connecting`: no path yet, or not any more. `connected`: there is one. `closed`: for good, unless opened again. */
-export type SessionState = 'idle' | 'connecting' | 'connected' | 'closed'
-
-export interface SessionEvents {
-  /** For the peer, by any channel: JSON-safe. Comes again, changed or not, while the peer may not have heard it. */
-  signal: [signal: Signal]
-  /** The first path, and every other one after it. */
-  path: [path: Path]
-  /** One datagram from the peer. The memory is yours. */
-  message: [data: Uint8Array]
-  state: [state: SessionState]
-  /** `send` may be called again after it returned false. */
-  drain: []
-  /** The attempt ended without a path (`ERR_NO_PATH`), the peer closed (`ERR_PEER_CLOSED`), or a listener of yours threw. */
-  error: [error: Error]
-}
-
-export interface SessionStatus {
-  readonly state: SessionState
-  readonly path: Path | undefined
-  readonly sent: number
-  readonly received: number
-  /** Not sent: there was no path and the queue was full. */
-  readonly unsent: number
-  /** Came from an address of the peer's that was not proven in time, and were not delivered. */
-  readonly unproven: number
-  /** Signals that could not be read. */
-  readonly badSignals: number
-}
 
 /** What a session asks of its traversal beyond the common ground. */
 export interface SessionHost extends Ground {
@@ -50,8 +22,6 @@ export interface SessionHost extends Ground {
   forget(session: Session): void
 }
 
-/** Datagrams that wait for the first path, at most. */
-const MAX_QUEUED = 64
 /** The last generation lives on this long after the new one has a path: the peer may still send there. */
 const OVERLAP = 5_000
 /** Without a path, this long before everything starts anew: other pairs, or another interface, may come first. */
@@ -63,7 +33,7 @@ export class Session extends EventEmitter<SessionEvents> {
   readonly #host: SessionHost
   readonly #log: SessionLog
   readonly #signaller: Signaller
-  readonly #queue: Uint8Array[] = []
+  readonly #outbox = new Outbox()
   readonly #tieBreaker: bigint
   readonly #drained = (): void => this.#emit('drain')
   readonly #owner: GenerationOwner = {
@@ -83,7 +53,6 @@ export class Session extends EventEmitter<SessionEvents> {
   #restart: Timer | undefined
   #sent = 0
   #received = 0
-  #unsent = 0
   #badSignals = 0
   /** The version of the peer's list that we know, and the one that we have sent checks to. */
   #theirList = 0
@@ -103,6 +72,7 @@ export class Session extends EventEmitter<SessionEvents> {
       emit: (signal) => {
         const heard = this.listenerCount('signal') > 0
         this.#assessCaution()
+        diagnose('signal', () => ({ event: 'sent', peer, seq: signal.seq, candidates: signal.candidates.length }))
         this.#emit('signal', signal)
         return heard
       },
@@ -134,7 +104,7 @@ export class Session extends EventEmitter<SessionEvents> {
   get status(): SessionStatus {
     const { state, path } = this
     const unproven = this.#unproven + (this.#current?.droppedEarly ?? 0) + (this.#previous?.droppedEarly ?? 0)
-    return { state, path, sent: this.#sent, received: this.#received, unsent: this.#unsent, unproven, badSignals: this.#badSignals }
+    return { state, path, sent: this.#sent, received: this.#received, unsent: this.#outbox.lost, unproven, badSignals: this.#badSignals }
   }
 
   /**
@@ -457,8 +427,7 @@ export class Session extends EventEmitter<SessionEvents> {
     this.#retire(this.#current)
     this.#retire(this.#previous)
     this.#current = this.#previous = this.#active = undefined
-    this.#unsent += this.#queue.length
-    this.#queue.length = 0
+    this.#outbox.discard()
     this.#stopAborting()
   }
 
@@ -478,21 +447,18 @@ export class Session extends EventEmitter<SessionEvents> {
 
   #enqueue(data: Uint8Array): false {
     if (this.#state === 'closed') throw new SallyportError('ERR_CLOSED', 'the session is closed; call connect to open it again')
-    if (this.#queue.length < MAX_QUEUED) this.#queue.push(data.slice())
-    else this.#unsent++
+    this.#outbox.put(data)
     return false
   }
 
   #flush(): void {
-    if (this.#queue.length === 0) return
-    for (let data = this.#queue.shift(); data !== undefined; data = this.#queue.shift()) {
-      if (this.#active === undefined) {
-        this.#queue.unshift(data)
-        return
-      }
+    if (this.#outbox.isEmpty) return
+    this.#outbox.empty((data) => {
+      if (this.#active === undefined) return false
       this.send(data)
-    }
-    this.#emit('drain')
+      return true
+    })
+    if (this.#outbox.isEmpty) this.#emit('drain')
   }
 
   #setState(state: SessionState): void {

@@ -1,12 +1,5 @@
-export {
-  type AgentEvent,
-  type AgentOptions,
-  type AgentOutlet,
-  IceAgent,
-  newTieBreaker,
-  type RemoteDescription,
-  type Verdict,
-} from './agent.ts'
+export { IceAgent, newTieBreaker } from './agent.ts'
 export { splitUsername } from './check-message.ts'
 export { areCredentials, type Credentials, createCredentials } from './credentials.ts'
+export type { AgentEvent, AgentOptions, AgentOutlet, RemoteDescription, Verdict } from './outlet.ts'
 export type { Pair, PairState } from './pair.ts'

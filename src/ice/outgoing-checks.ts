@@ -2,9 +2,9 @@
 import { asPeerReflexive } from '../candidates/index.ts'
 import type { Random } from '../net/index.ts'
 import { type IntegrityKey, type Message, MessageWriter, transactionKey } from '../stun/index.ts'
-import type { AgentOutlet } from './agent.ts'
 import { writeCheck } from './check-message.ts'
 import { CHECK_LIFETIME } from './constants.ts'
+import type { AgentOutlet } from './outlet.ts'
 import type { Check, Pair } from './pair.ts'
 
 /** What all checks of an agent have in common at the moment. */

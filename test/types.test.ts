@@ -1,0 +1,25 @@
+import type { Socket } from 'node:dgram'
+import { expectTypeOf, it } from 'vitest'
+import type { createTraversal, Explanation, Path, Session, SessionState, Signal, Traversal, TraversalOptions } from '../src/index.ts'
+
+// Checked by `npm run check`; at run time there is nothing to do.
+it('events and their values are typed, and what does not exist does not compile', () => {
+  const use = (session: Session): void => {
+    session.on('signal', (signal) => expectTypeOf(signal).toEqualTypeOf<Signal>())
+    session.on('path', (path) => expectTypeOf(path).toEqualTypeOf<Path>())
+    session.on('message', (data) => expectTypeOf(data).toEqualTypeOf<Uint8Array>())
+    session.once('state', (state) => expectTypeOf(state).toEqualTypeOf<SessionState>())
+    // @ts-expect-error there is no such event
+    session.on('mesage', () => {})
+    // @ts-expect-error text is not bytes
+    session.send('text')
+    expectTypeOf(session.ready).resolves.toEqualTypeOf<Path>()
+    expectTypeOf(session.explain()).toEqualTypeOf<Explanation>()
+  }
+  expectTypeOf(use).toBeFunction()
+  expectTypeOf<ReturnType<typeof createTraversal>>().resolves.toEqualTypeOf<Traversal>()
+  expectTypeOf<Traversal>().toExtend<AsyncDisposable>()
+  expectTypeOf<Session>().toExtend<AsyncDisposable>()
+  expectTypeOf<Socket>().toExtend<NonNullable<TraversalOptions['socket']>>()
+  expectTypeOf<Session>().not.toHaveProperty('tell')
+})
