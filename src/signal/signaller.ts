@@ -11,8 +11,8 @@ const AGAIN = 1_000
 const AGAIN_MOST = 30_000
 /** An answer that carries no news waits this long for company. */
 const ANSWER = 10
-/** Milliseconds from a signal's arrival until the checks that follow from it are on their way: the pace, and a busy machine. */
-const TO_SEND = 5
+/** Milliseconds by which the estimate of when the peer sends may be off beyond what our check takes to get there. */
+const TOLERANCE = 5
 /** A peer this near, in milliseconds, may be reached before it has sent, whatever the estimate. */
 const NEAR = 10
 /** Signals whose time is remembered until the peer has heard them. */
@@ -130,10 +130,10 @@ export class Signaller {
    */
   sendsFrom(distance: number): number {
     if (this.#list > 0 && this.#tried >= this.#list) return this.#triedAt
-    // A channel may be fast one way and slow the other: the estimate is off by half a round trip then, and may be by no more than our check
-    // takes to get there.
+    // A channel may be fast one way and slow the other: the estimate is off by half a round trip then, and may be by not much more than our
+    // check takes to get there.
     const oneWay = this.#rtt / 2
-    return distance >= NEAR && oneWay <= TO_SEND + distance ? this.#listSaidAt + oneWay + TO_SEND : Number.POSITIVE_INFINITY
+    return distance >= NEAR && oneWay <= distance + TOLERANCE ? this.#listSaidAt + oneWay : Number.POSITIVE_INFINITY
   }
 
   #learn({ to, tried = 0 }: Signal): void {
