@@ -254,6 +254,8 @@ export class Session extends EventEmitter<SessionEvents> {
       this.#previous = this.#current
     } else this.#retire(this.#current)
     this.#generations++
+    // Nothing of the new one has gone anywhere yet.
+    this.#tried = 0
     const current = new Generation(this.#generations, this.#host, this.#owner, this.#tieBreaker, local)
     this.#current = current
     this.#note(`generation ${this.#generations}: ${why}`)
