@@ -16,7 +16,7 @@ export interface TraversalOptions {
   readonly port?: number
   /**
    * A bound socket to use instead of our own. A node:dgram socket stays the caller's: datagrams that are neither ours nor a session's go to
-   * its listeners as before, and `close` leaves it open. Anything else with the `DatagramSocket` shape is handed over, and closed by `close`.
+   * its listeners as before, and `close` leaves it open; its TTL is changed for single packets and set back to 64. Anything else with the `DatagramSocket` shape is handed over, and closed by `close`.
    */
   readonly socket?: Socket | DatagramSocket
   /** Where all this happens: the operating system, by default, or a host of `sallyport/lab`. */

@@ -6,7 +6,7 @@ import type { RemoteInfo, Socket } from 'node:dgram'
 import { SallyportError } from '../../errors.ts'
 import { Address } from '../address.ts'
 import type { DatagramHandler, DatagramSocket } from '../socket.ts'
-import { assertHopLimit } from './datagram-socket.ts'
+import { setHopLimit } from './datagram-socket.ts'
 import { Remotes } from './remotes.ts'
 import { Sender } from './sender.ts'
 
@@ -86,8 +86,7 @@ class NodeAdoptedSocket implements AdoptedSocket {
   }
 
   setHopLimit(hops: number): void {
-    assertHopLimit(hops)
-    if (!this.#closed) this.#socket.setTTL(hops)
+    setHopLimit(this.#socket, hops)
   }
 
   passOn(data: Uint8Array, from: Address): void {

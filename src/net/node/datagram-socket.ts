@@ -99,8 +99,7 @@ class NodeDatagramSocket implements DatagramSocket {
   }
 
   setHopLimit(hops: number): void {
-    assertHopLimit(hops)
-    if (!this.#closed) this.#socket.setTTL(hops)
+    setHopLimit(this.#socket, hops)
   }
 
   close(): void {
@@ -126,6 +125,11 @@ class NodeDatagramSocket implements DatagramSocket {
 }
 
 /** @throws RangeError */
-export function assertHopLimit(hops: number): void {
+export function setHopLimit(socket: Socket, hops: number): void {
   if (!Number.isInteger(hops) || hops < 1 || hops > 255) throw new RangeError(`hops: must be an integer from 1 to 255, not ${hops}`)
+  try {
+    socket.setTTL(hops)
+  } catch {
+    // Closed by us or by its owner, which may not have been told yet: nothing leaves it any more.
+  }
 }

@@ -202,3 +202,12 @@ describe("a caller's socket", () => {
     expect(() => adoptSocket(connected)).toThrow(/socket: must not be connected/)
   })
 })
+
+it('setHopLimit on a socket that its owner has just closed does nothing, and throws nothing', async () => {
+  const socket = createSocket('udp4')
+  await new Promise<void>((resolve) => socket.bind(0, '127.0.0.1', resolve))
+  const adopted = adoptSocket(socket)
+  socket.close()
+  expect(() => adopted.setHopLimit(2)).not.toThrow()
+  adopted.close()
+})
