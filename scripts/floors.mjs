@@ -28,7 +28,7 @@ const FLOORS = [
   ['keys'],
   ['lab'],
   ['net'],
-  ['diagnostics.ts', 'errors.ts', 'deferred.ts', 'outbox.ts'],
+  ['diagnostics.ts', 'errors.ts', 'deferred.ts', 'outbox.ts', 'safe-emitter.ts'],
 ]
 const floorOf = new Map(FLOORS.flatMap((names, floor) => names.map((name) => [name, floor])))
 
@@ -42,7 +42,7 @@ const SYSTEM_USERS = ['index.ts', 'traversal.ts', 'cli']
 /** Where the operating system is at home. */
 const SYSTEM = ['net/node', 'cli']
 const NODE_MODULES_ALLOWED = new Map(
-  ['traversal.ts', 'session.ts', 'diagnostics.ts'].map((file) => [file, ['node:events', 'node:diagnostics_channel']]),
+  ['traversal.ts', 'session.ts', 'safe-emitter.ts', 'diagnostics.ts'].map((file) => [file, ['node:events', 'node:diagnostics_channel']]),
 )
 const GLOBALS = ['Date', 'performance', 'setTimeout', 'setInterval', 'setImmediate', 'crypto']
 const GLOBALS_ALLOWED = new Map([['lab', ['setImmediate']]])

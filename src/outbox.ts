@@ -8,8 +8,8 @@ export class Outbox {
   /** Dropped for good. */
   lost = 0
 
-  get isEmpty(): boolean {
-    return this.#waiting.length === 0
+  get size(): number {
+    return this.#waiting.length
   }
 
   put(data: Uint8Array): void {

@@ -24,6 +24,8 @@ export interface SessionStatus {
   readonly path: Path | undefined
   readonly sent: number
   readonly received: number
+  /** Waiting for a path. */
+  readonly queued: number
   /** Not sent: there was no path and the queue was full. */
   readonly unsent: number
   /** Came from an address of the peer's that was not proven in time, and were not delivered. */

@@ -2,7 +2,7 @@
  * A session with one peer: its state, its signals, its path, and the datagrams that go over it.
  * Both ends do the same; who controls (RFC 8445 6.1.1) is worked out between them and is nobody's concern.
  */
-import { EventEmitter } from 'node:events'
+import type { EventEmitter } from 'node:events'
 import type { Base, LocalCandidate } from './candidates/index.ts'
 import { Deferred } from './deferred.ts'
 import { diagnose } from './diagnostics.ts'
@@ -11,23 +11,29 @@ import { Generation, type GenerationOwner, type Ground } from './generation.ts'
 import { type AgentEvent, type Credentials, newTieBreaker, type Pair } from './ice/index.ts'
 import type { Timer } from './net/index.ts'
 import { Outbox } from './outbox.ts'
-import { describePath, type Explanation, explain, type Path, pathOf, reportPairs, SessionLog } from './path/index.ts'
+import { type AttemptReport, describePath, type Explanation, explain, type Path, pathOf, reportAttempt, SessionLog } from './path/index.ts'
+import { SafeEmitter } from './safe-emitter.ts'
 import type { SessionEvents, SessionState, SessionStatus } from './session-events.ts'
 import { candidateLines, type ReadSignal, readSignal, type Signal, type SignalContent, Signaller, tieText } from './signal/index.ts'
 
 /** What a session asks of its traversal beyond the common ground. */
 export interface SessionHost extends Ground {
+  /** For reports: what became of the servers, and of the addresses that are not offered. */
+  readonly servers: readonly string[]
+  readonly notOffered: readonly string[]
   /** Calls back when a socket that was full has room. */
   whenDrained(base: Base, callback: () => void): void
   forget(session: Session): void
 }
 
+/** What UDP over IPv4 can carry. */
+const MAX_DATAGRAM = 65_507
 /** The last generation lives on this long after the new one has a path: the peer may still send there. */
 const OVERLAP = 5_000
 /** Without a path, this long before everything starts anew: other pairs, or another interface, may come first. */
 const RESTART_DELAY = 1_000
 
-export class Session extends EventEmitter<SessionEvents> {
+export class Session extends SafeEmitter<SessionEvents> {
   /** The name given to `connect`. */
   readonly peer: string
   readonly #host: SessionHost
@@ -35,7 +41,7 @@ export class Session extends EventEmitter<SessionEvents> {
   readonly #signaller: Signaller
   readonly #outbox = new Outbox()
   readonly #tieBreaker: bigint
-  readonly #drained = (): void => this.#emit('drain')
+  readonly #drained = (): void => this.safeEmit('drain')
   readonly #owner: GenerationOwner = {
     agentEvent: (generation, event) => this.#agentEvent(generation, event),
     receive: (data) => this.#receive(data),
@@ -58,6 +64,7 @@ export class Session extends EventEmitter<SessionEvents> {
   #theirList = 0
   #tried = 0
   #unproven = 0
+  #lastAttempt: AttemptReport = reportAttempt([])
   #abort: { readonly signal: AbortSignal; readonly listener: () => void } | undefined
 
   /** @internal Sessions come from `traversal.connect`. */
@@ -73,7 +80,7 @@ export class Session extends EventEmitter<SessionEvents> {
         const heard = this.listenerCount('signal') > 0
         this.#assessCaution()
         diagnose('signal', () => ({ event: 'sent', peer, seq: signal.seq, candidates: signal.candidates.length }))
-        this.#emit('signal', signal)
+        this.safeEmit('signal', signal)
         return heard
       },
       settled: () => this.#current?.agent.selected !== undefined,
@@ -104,17 +111,28 @@ export class Session extends EventEmitter<SessionEvents> {
   get status(): SessionStatus {
     const { state, path } = this
     const unproven = this.#unproven + (this.#current?.droppedEarly ?? 0) + (this.#previous?.droppedEarly ?? 0)
-    return { state, path, sent: this.#sent, received: this.#received, unsent: this.#outbox.lost, unproven, badSignals: this.#badSignals }
+    return {
+      state,
+      path,
+      sent: this.#sent,
+      received: this.#received,
+      queued: this.#outbox.size,
+      unsent: this.#outbox.lost,
+      unproven,
+      badSignals: this.#badSignals,
+    }
   }
 
   /**
    * Sends one datagram on the path of the moment. It may be lost, as datagrams are; do not write to the memory in the same turn of the
-   * event loop. Returns false when there is no path yet (the first 64 datagrams wait for it) or the socket's queue is full: stop then, and
-   * go on at `drain`.
-   * @throws SallyportError `ERR_CLOSED`; TypeError when it is not a Uint8Array
+   * event loop. Returns false when there is no path yet (the first 64 datagrams wait for it, later ones are dropped and counted) or the
+   * socket's queue is full (this one was still taken): stop then, and go on at `drain`. What is larger than about 1,200 bytes may not get
+   * through everywhere.
+   * @throws SallyportError `ERR_CLOSED`; TypeError when it is not a Uint8Array; RangeError above 65,507 bytes, which UDP cannot carry
    */
   send(data: Uint8Array): boolean {
     if (!(data instanceof Uint8Array)) throw new TypeError('send takes a Uint8Array (a Buffer is one)')
+    if (data.length > MAX_DATAGRAM) throw new RangeError(`a datagram has at most ${MAX_DATAGRAM} bytes, not ${data.length}`)
     const active = this.#active
     if (active === undefined) return this.#enqueue(data)
     this.#sent++
@@ -134,25 +152,36 @@ export class Session extends EventEmitter<SessionEvents> {
       this.#log.refuse(`signal: ${read}`)
       return false
     }
+    if (this.#signaller.isOwn(read.signal)) {
+      this.#log.refuse('signal: our own, come back; a channel has to carry it to the peer alone')
+      return false
+    }
     if (this.#state === 'closed') return false
     this.#hear(read)
     return true
   }
 
-  /** What was tried, what became of it, and why the path is what it is. `String(explanation)` reads as text. */
+  /**
+   * What was tried, what became of it, and why the path is what it is; after an attempt has ended, of that attempt.
+   * `String(explanation)` reads as text.
+   */
   explain(): Explanation {
-    const generations = [this.#previous, this.#current].filter((generation) => generation !== undefined)
+    const { localCandidates, servers, notOffered } = this.#host
     return explain({
+      ...(this.#current === undefined ? this.#lastAttempt : this.#reportAttempt()),
       peer: this.peer,
       state: this.#state,
-      role: this.#current?.agent.controlling === false ? 'controlled' : 'controlling',
       path: this.path,
-      pairs: generations.flatMap(({ agent, number }) => reportPairs(agent, number)),
-      localCandidates: candidateLines(this.#host.localCandidates),
-      remoteCandidates: candidateLines(this.#current?.agent.remoteCandidates ?? []),
+      localCandidates: candidateLines(localCandidates),
+      servers,
+      notOffered,
       refused: this.#log.refused,
       log: this.#log.entries,
     })
+  }
+
+  #reportAttempt(): AttemptReport {
+    return reportAttempt([this.#previous, this.#current].filter((generation) => generation !== undefined))
   }
 
   /** Starts over with new credentials (RFC 8445 9). The path stays in use until the new attempt has one. */
@@ -214,12 +243,7 @@ export class Session extends EventEmitter<SessionEvents> {
 
   #receive(data: Uint8Array): void {
     this.#received++
-    try {
-      // Not by way of `#emit`: its rest parameters would cost an array per datagram.
-      this.emit('message', data)
-    } catch (error) {
-      this.#listenerThrew('message', error)
-    }
+    this.safeEmitOne('message', data)
   }
 
   #agentEvent(generation: Generation, event: AgentEvent): void {
@@ -366,7 +390,7 @@ export class Session extends EventEmitter<SessionEvents> {
     this.#setState('connected')
     this.#ready.resolve(path)
     // A listener may have closed the session, or a better pair come in the meantime.
-    if (this.#active === next) this.#emit('path', path)
+    if (this.#active === next) this.safeEmit('path', path)
     if (this.#active === next) this.#flush()
     if (this.#previous !== undefined && this.#current?.agent.selected !== undefined) this.#retirePrevious()
   }
@@ -403,7 +427,7 @@ export class Session extends EventEmitter<SessionEvents> {
     this.#notReady(error)
     this.#release()
     this.#setState('idle')
-    if (this.listenerCount('error') > 0) this.#emit('error', error)
+    if (this.listenerCount('error') > 0) this.safeEmit('error', error)
   }
 
   #end(error: Error): void {
@@ -422,6 +446,8 @@ export class Session extends EventEmitter<SessionEvents> {
   }
 
   #release(): void {
+    // What was tried is asked for most when it has failed.
+    if (this.#current !== undefined) this.#lastAttempt = this.#reportAttempt()
     this.#signaller.stop()
     this.#overlap?.cancel()
     this.#restart?.cancel()
@@ -454,36 +480,19 @@ export class Session extends EventEmitter<SessionEvents> {
   }
 
   #flush(): void {
-    if (this.#outbox.isEmpty) return
+    if (this.#outbox.size === 0) return
     this.#outbox.empty((data) => {
       if (this.#active === undefined) return false
       this.send(data)
       return true
     })
-    if (this.#outbox.isEmpty) this.#emit('drain')
+    if (this.#outbox.size === 0) this.safeEmit('drain')
   }
 
   #setState(state: SessionState): void {
     if (state === this.#state) return
     this.#state = state
-    this.#emit('state', state)
-  }
-
-  #emit<K extends keyof SessionEvents>(event: K, ...values: SessionEvents[K]): void {
-    try {
-      ;(this.emit as (event: K, ...values: SessionEvents[K]) => boolean)(event, ...values)
-    } catch (error) {
-      this.#listenerThrew(event, error)
-    }
-  }
-
-  /** A listener that throws must not leave the agent halfway; its error is the caller's to see, not ours to swallow. */
-  #listenerThrew(event: keyof SessionEvents, error: unknown): void {
-    if (event !== 'error' && this.listenerCount('error') > 0) this.#emit('error', error as Error)
-    else
-      queueMicrotask(() => {
-        throw error
-      })
+    this.safeEmit('state', state)
   }
 
   #note(text: string): void {

@@ -231,6 +231,12 @@ export class Traversal {
       get localCandidates() {
         return self.#candidates
       },
+      get servers() {
+        return self.status().servers.map(describeServer)
+      },
+      get notOffered() {
+        return self.#bases.refused
+      },
       get serverRtt() {
         return self.#gatherer.shortestRtt
       },
@@ -361,6 +367,11 @@ export class Traversal {
     this.#blocked.delete(base)
     for (const callback of waiting ?? []) callback()
   }
+}
+
+function describeServer({ server, address, from, mapped, rtt, failure }: ServerStatus): string {
+  const what = failure ?? (mapped === undefined ? 'not answered yet' : `sees us at ${mapped}, ${(rtt ?? 0).toFixed(1)} ms`)
+  return from === undefined ? `${server}: ${what}` : `${server} (${address}) from ${from}: ${what}`
 }
 
 const UNASKED = { address: undefined, from: undefined, mapped: undefined, rtt: undefined }

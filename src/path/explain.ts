@@ -1,5 +1,5 @@
 /** Why the path is what it is: every pair that was tried and what became of it, for people and as JSON. */
-import type { CandidateType } from '../candidates/index.ts'
+import { type CandidateType, formatCandidate } from '../candidates/index.ts'
 import type { IceAgent, Pair, PairState } from '../ice/index.ts'
 import { describePath, type Path } from './path.ts'
 
@@ -33,14 +33,31 @@ export interface Explanation {
   readonly role: 'controlling' | 'controlled'
   readonly path: Path | undefined
   readonly pairs: readonly PairReport[]
+  /** What we offer and what the peer offers, as `candidate:` lines. */
   readonly localCandidates: readonly string[]
   readonly remoteCandidates: readonly string[]
+  /** What became of the STUN servers, a line for each. */
+  readonly servers: readonly string[]
+  /** Addresses of this machine that are not offered, with the reason. */
+  readonly notOffered: readonly string[]
   /** Candidates and signals that were not used, with the reason. */
   readonly refused: readonly string[]
   /** The last things that happened, oldest first. */
   readonly log: readonly LogEntry[]
   /** All of it for a person to read. */
   toString(): string
+}
+
+export type AttemptReport = Pick<Explanation, 'role' | 'pairs' | 'remoteCandidates'>
+
+/** Of the generations of one attempt, the present one last. */
+export function reportAttempt(generations: readonly { readonly agent: IceAgent; readonly number: number }[]): AttemptReport {
+  const present = generations.at(-1)?.agent
+  return {
+    role: present?.controlling === false ? 'controlled' : 'controlling',
+    pairs: generations.flatMap(({ agent, number }) => reportPairs(agent, number)),
+    remoteCandidates: (present?.remoteCandidates ?? []).map(formatCandidate),
+  }
 }
 
 export function reportPairs(agent: IceAgent, generation: number): PairReport[] {
@@ -72,17 +89,25 @@ export function explain(parts: Omit<Explanation, 'toString'>): Explanation {
   return { ...parts, toString: () => describe(parts) }
 }
 
-function describe({ peer, state, role, path, pairs, refused, log }: Omit<Explanation, 'toString'>): string {
+function describe(parts: Omit<Explanation, 'toString'>): string {
+  const { peer, state, role, path, pairs, log } = parts
   const lines = [
     `Session with ${peer}: ${state}, ${role}.`,
     path === undefined ? 'No path.' : `Path ${describePath(path)}.`,
-    `${pairs.length} pairs:`,
+    pairs.length === 0 ? 'No pairs of addresses that go together.' : `${pairs.length} ${pairs.length === 1 ? 'pair' : 'pairs'} tried:`,
   ]
   for (const pair of pairs) {
     const rtt = pair.rtt === undefined ? '' : ` (${pair.rtt.toFixed(1)} ms)`
     lines.push(`  ${pair.local.type} ${pair.local.address} - ${pair.remote.type} ${pair.remote.address}: ${pair.outcome}${rtt}`)
   }
-  if (refused.length > 0) lines.push('Not used:', ...refused.map((reason) => `  ${reason}`))
+  const sections: readonly (readonly [string, readonly string[]])[] = [
+    ['We offer:', parts.localCandidates],
+    ['Not offered:', parts.notOffered],
+    ['The peer offers:', parts.remoteCandidates],
+    ['Servers:', parts.servers],
+    ['Not used:', parts.refused],
+  ]
+  for (const [title, entries] of sections) if (entries.length > 0) lines.push(title, ...entries.map((entry) => `  ${entry}`))
   lines.push('What happened:', ...log.map(({ at, text }) => `  ${at.toFixed(0).padStart(6)} ms  ${text}`))
   return lines.join('\n')
 }

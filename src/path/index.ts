@@ -1,3 +1,3 @@
-export { type Explanation, explain, type LogEntry, type PairReport, reportPairs } from './explain.ts'
+export { type AttemptReport, type Explanation, explain, type LogEntry, type PairReport, reportAttempt, reportPairs } from './explain.ts'
 export { SessionLog } from './log.ts'
 export { describePath, type Path, type PathEnd, pathOf } from './path.ts'

@@ -18,6 +18,8 @@ const NEAR = 10
 /** Signals whose time is remembered until the peer has heard them. */
 const MAX_TIMED = 32
 
+const MAX_PAST = 16
+
 export interface SignallerOutlet {
   /** What there is to say now; undefined for nothing. */
   describe(): SignalContent | undefined
@@ -32,6 +34,8 @@ export class Signaller {
   readonly #random: Random
   readonly #outlet: SignallerOutlet
   #exchange: SignalExchange
+  /** Incarnations of ours that are over. */
+  readonly #past: string[] = []
   /** The content of the last signal; empty before the first. */
   #said = ''
   #unheard = false
@@ -55,6 +59,11 @@ export class Signaller {
     this.#random = random
     this.#outlet = outlet
     this.#exchange = new SignalExchange(random)
+  }
+
+  /** Said by this side itself, now or before: what a channel gives back that reaches everybody. */
+  isOwn({ id }: Signal): boolean {
+    return id !== undefined && (id === this.#exchange.id || this.#past.includes(id))
   }
 
   receive(signal: Signal): Reception {
@@ -91,6 +100,8 @@ export class Signaller {
     const content = this.#said === '' ? undefined : this.#outlet.describe()
     const exchange = this.#exchange
     this.stop()
+    this.#past.push(exchange.id)
+    if (this.#past.length > MAX_PAST) this.#past.shift()
     this.#exchange = new SignalExchange(this.#random)
     this.#said = ''
     this.#saidAt.clear()

@@ -62,14 +62,24 @@ describe('the report of pairs', () => {
       path: undefined,
       pairs: reportPairs(solo.agent, 1),
       localCandidates: [],
-      remoteCandidates: [],
+      remoteCandidates: ['candidate:1 of the peer'],
+      servers: ['stun:stun.example.net: no answer'],
+      notOffered: ['eth0 fe80::1: link-local'],
       refused: ['candidate not used: because'],
       log: [{ at: 12.3, text: 'something happened' }],
     }
     const explanation = explain(parts)
     expect(JSON.parse(JSON.stringify(explanation))).toEqual(JSON.parse(JSON.stringify(parts)))
     expect(String(explanation).split('\n')).toEqual(
-      expect.arrayContaining(['Session with b: connected, controlling.', 'No path.', '2 pairs:', '  candidate not used: because']),
+      expect.arrayContaining([
+        'Session with b: connected, controlling.',
+        'No path.',
+        '2 pairs tried:',
+        '  candidate not used: because',
+        '  stun:stun.example.net: no answer',
+        '  eth0 fe80::1: link-local',
+        '  candidate:1 of the peer',
+      ]),
     )
     expect(String(explanation)).toContain('12 ms  something happened')
   })
