@@ -20,7 +20,7 @@ export default class SkippedReporter implements Reporter {
         lines.push(`  ${test.fullName} — ${note ?? (test.meta() as { readonly needs?: string }).needs ?? 'no reason given'}`)
       }
     }
-    if (lines.length > 0) console.log(`\n${lines.length} skipped:\n${lines.join('\n')}`)
+    console.log(lines.length > 0 ? `\n${lines.length} skipped:\n${lines.join('\n')}` : '\nNothing was skipped.')
     if (process.env.CI) console.log(`\n${count(modules, 'passed')} passed, ${count(modules, 'failed')} failed, ${lines.length} skipped`)
   }
 }

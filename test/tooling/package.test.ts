@@ -14,11 +14,11 @@ function pack(): Packed {
   return (JSON.parse(json) as [Packed])[0]
 }
 
-it('the package holds only what its users need: the build, the sources it points to, and four documents', () => {
+it('the package holds only what its users need: the build, the sources it points to, and the documents', () => {
   const others = pack()
     .files.map(({ path }) => path)
     .filter((path) => !/^(dist|src)\/.+\.(js|d\.ts|ts|map)$/.test(path))
-  expect(others.sort()).toEqual(['CHANGELOG.md', 'LICENSE', 'README.md', 'package.json'])
+  expect(others.sort()).toEqual(['CHANGELOG.md', 'LICENSE', 'README.md', 'docs/lab.md', 'docs/picture.svg', 'package.json'])
 })
 
 it('the package stays small: under 600 kB to download', () => {

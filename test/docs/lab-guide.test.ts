@@ -1,0 +1,24 @@
+import { execFileSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { expect, it } from 'vitest'
+
+const root = new URL('../..', import.meta.url)
+
+/** Runs a piece of the guide as its reader would: as a module of its own, on the built package. */
+function runExample(mark: string, change: (code: string) => string = (code) => code): unknown {
+  const guide = readFileSync(new URL('docs/lab.md', root), 'utf8')
+  const example = guide.split('```ts\n').find((piece) => piece.includes(mark)) ?? ''
+  const code = `${change(example.slice(0, example.indexOf('```')))}\nconsole.log(JSON.stringify(path))\nprocess.exit(0)`
+  return JSON.parse(execFileSync(process.execPath, ['--input-type=module', '-e', code], { cwd: root, encoding: 'utf8' }))
+}
+
+it('the example with traversals connects as it says: a symmetric NAT with a full cone', () => {
+  expect(runExample('createTraversal')).toMatchObject({ kind: 'direct' })
+})
+
+it('and with a port-restricted NAT it rejects as it says', () => {
+  const rejected = runExample('createTraversal', (code) =>
+    code.replaceAll("'fullCone'", "'portRestricted'").replace('lab.until(alice.ready)', 'lab.until(alice.ready).catch(({ code }) => code)'),
+  )
+  expect(rejected).toBe('ERR_NO_PATH')
+})
