@@ -29,6 +29,7 @@ export async function connect(args: readonly string[]): Promise<number> {
       hosts: hostPolicy(values.host, values.loopback),
       port: portOption('port', values.port),
     },
+    hosts: values.host,
     timeout: seconds === 0 ? undefined : seconds * 1_000,
     verbose: values.verbose,
   }

@@ -8,10 +8,10 @@ import { SallyportError } from '../errors.ts'
 import type { Explanation, Path } from '../path/index.ts'
 import type { Session } from '../session.ts'
 import type { Signal } from '../signal/index.ts'
-import { createTraversal, type Traversal } from '../traversal.ts'
+import type { Traversal } from '../traversal.ts'
 import { Conversation } from './conversation.ts'
 import { pathText, tidy } from './format.ts'
-import type { PeerSetup } from './peer-setup.ts'
+import { openTraversal, type PeerSetup } from './peer-setup.ts'
 import { Watch, whenever } from './watch.ts'
 
 export interface JsonOptions {
@@ -98,7 +98,7 @@ class JsonPeer {
 
   async #open(): Promise<Session> {
     this.#startedAt = performance.now()
-    this.#traversal = await createTraversal(this.#setup.traversal)
+    this.#traversal = await openTraversal(this.#setup)
     const session = this.#traversal.connect({ peer: 'peer' })
     this.#session = session
     if (this.#options.events) this.#watch = new Watch(this.#traversal, session, (sight) => this.#event(sight))

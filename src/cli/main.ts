@@ -55,6 +55,7 @@ try {
   const { red } = colours(process.stderr)
   const message = error instanceof Error ? error.message : String(error)
   console.error(`${red('sallyport:')} ${message}`)
-  if (error instanceof UsageError) console.error('Try: sallyport help')
+  const [command = ''] = process.argv.slice(2)
+  if (error instanceof UsageError) console.error(isCommand(command) ? `Try: sallyport help ${command}` : 'Try: sallyport help')
   process.exitCode = error instanceof UsageError ? 2 : 1
 }

@@ -4,10 +4,10 @@ import { SallyportError } from '../errors.ts'
 import { describePath } from '../path/index.ts'
 import type { Session } from '../session.ts'
 import type { Signal } from '../signal/index.ts'
-import { createTraversal, type Traversal } from '../traversal.ts'
+import type { Traversal } from '../traversal.ts'
 import { decodeCode, encodeCode } from './code.ts'
 import { type Colours, colours, endText, milliseconds } from './format.ts'
-import type { PeerSetup } from './peer-setup.ts'
+import { openTraversal, type PeerSetup } from './peer-setup.ts'
 import { type Sight, Watch, whenever } from './watch.ts'
 
 /** Milliseconds that the code waits for servers: one that is silent until then is left out of it. */
@@ -36,7 +36,7 @@ export async function runForPeople(setup: PeerSetup): Promise<number> {
   let timer: NodeJS.Timeout | undefined
   let session: Session | undefined
   try {
-    traversal = await createTraversal(setup.traversal)
+    traversal = await openTraversal(setup)
     session = traversal.connect({ peer: 'the peer' })
     const signals = latestSignal(session)
     const watch = new Watch(traversal, session, (sight) => screen.sight(sight))

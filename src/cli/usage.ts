@@ -27,7 +27,8 @@ const COMMANDS: Readonly<Record<CommandName, CommandHelp>> = {
       'With --json: writes {"signal": …} lines for the peer to standard output and takes the',
       'peer\'s from standard input, in any order and at any time. Writes {"event":"path",…} at',
       'each change of path, one {"done":true,…} once application data has gone both ways, or',
-      '{"failed":<code>,…}. Leaves when standard input ends.',
+      '{"failed":<code>,…}; the codes are the library\'s, and ERR_TIMEOUT for --timeout. Leaves',
+      'when standard input ends.',
     ],
     options: [
       ['--stun HOST:PORT', 'a STUN server to ask for our public address; repeatable'],
@@ -100,8 +101,8 @@ export function readOptions<const T extends Options>(command: CommandName, args:
   try {
     return parseArgs({ args: [...args], options, strict: true, allowPositionals: false }).values
   } catch (error) {
-    // Node adds a sentence about positional arguments, which there are none of.
-    const [sentence = ''] = (error as Error).message.split('. ')
+    // Node adds sentences about positional arguments, which there are none of, and about how to write what nobody meant.
+    const [sentence = ''] = (error as Error).message.split(/\.\s/)
     throw new UsageError(`${command}: ${sentence.charAt(0).toLowerCase()}${sentence.slice(1)}`)
   }
 }

@@ -22,6 +22,8 @@ describe('the command line', () => {
     [['connect', '--json', '--port', '70000'], '--port must be a number from 0 to 65535'],
     [['connect', '--json', '--port', '1.5'], '--port must be a whole number'],
     [['connect', '--json', '--host', '10.0.0.0/99'], '--host'],
+    [['connect', '--json', '--host', 'nonsense'], 'no address of this machine fits --host nonsense'],
+    [['connect', '--port', '-1'], "option '--port' argument is ambiguous\nTry: sallyport help connect"],
     [['connect', '--events'], '--events goes with --json only'],
     [['serve', '--port', 'x'], '--port must be a number'],
     [['serve', '--address', 'localhost'], 'serve'],
