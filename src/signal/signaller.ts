@@ -141,10 +141,10 @@ export class Signaller {
    */
   sendsFrom(distance: number): number {
     if (this.#list > 0 && this.#tried >= this.#list) return this.#triedAt
-    // A channel may be fast one way and slow the other: the estimate is off by half a round trip then, and may be by not much more than our
-    // check takes to get there.
+    // Through a server both ways take the same time. A channel may be otherwise, and then the estimate is off by half a round trip at worst;
+    // half of that has to be made up by the time that our check takes to get there.
     const oneWay = this.#rtt / 2
-    return distance >= NEAR && oneWay <= distance + TOLERANCE ? this.#listSaidAt + oneWay : Number.POSITIVE_INFINITY
+    return distance >= NEAR && oneWay / 2 <= distance + TOLERANCE ? this.#listSaidAt + oneWay : Number.POSITIVE_INFINITY
   }
 
   #learn({ to, tried = 0 }: Signal): void {
