@@ -29,7 +29,9 @@ async function attempt(stage: Stage, part: () => Promise<Meeting>): Promise<bool
     const { path, took } = await part()
     const ends = `${path.local} ${path.localAddress} ${dim('<>')} ${path.remote} ${path.remoteAddress}`
     console.log(`\n   ${green(bold(path.kind === 'direct' ? 'Direct' : 'Relayed'))}  ${ends}`)
-    console.log(dim(`           data both ways ${took.map(milliseconds).join(' and ')} ms after each peer began to gather, by its own clock`))
+    console.log(
+      dim(`           data both ways ${took.map(milliseconds).join(' and ')} ms after each peer began to gather, by its own clock`),
+    )
     return true
   } catch (error) {
     console.log(`\n   ${red(bold('No path'))}  ${error instanceof Error ? error.message : String(error)}`)
