@@ -27,8 +27,10 @@ export interface Ground {
   readonly localCandidates: readonly LocalCandidate[]
   /** Milliseconds to the nearest server and back; undefined while none has answered. */
   readonly serverRtt: number | undefined
-  /** No answer is outstanding that could bring another local candidate. */
+  /** No answer is outstanding that could bring another local candidate. Once so, it stays so. */
   readonly gathered: boolean
+  /** An answer is outstanding now: at the start, and after a change of network. */
+  readonly gathering: boolean
 }
 
 /** What a generation tells its session. */
@@ -92,8 +94,12 @@ export class Generation implements AgentOutlet, CheckReceiver, Claimant, Paced {
   /** Runs a call of the agent at one reading of the clock, and keeps its deadline. */
   #run<T>(call: (now: number) => T): T {
     this.#depth++
-    const result = call(this.#ground.timers.now())
-    this.#depth--
+    let result: T
+    try {
+      result = call(this.#ground.timers.now())
+    } finally {
+      this.#depth--
+    }
     // Only now has the session heard all of it: a path, where there is one, before the first message on it.
     if (this.#depth === 0) for (const pair of this.#proven.splice(0)) this.#deliverHeld(pair)
     this.#arm()

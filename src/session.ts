@@ -314,9 +314,9 @@ export class Session extends SafeEmitter<SessionEvents> {
   /** Passes on what the signals tell of when the peer will have sent to us; checks are careful until then. */
   #assessCaution(): void {
     const current = this.#current
-    const { gathered, localCandidates, serverRtt = 0 } = this.#host
+    const { gathering, localCandidates, serverRtt = 0 } = this.#host
     // Before we know our own address outside, the peer cannot send to it.
-    if (current === undefined || !(gathered || localCandidates.some(({ type }) => type === 'srflx'))) return
+    if (current === undefined || (gathering && !localCandidates.some(({ type }) => type === 'srflx'))) return
     const from = this.#signaller.sendsFrom(serverRtt / 2)
     current.tell((agent, now) => agent.peerSends(from, now))
   }

@@ -240,6 +240,9 @@ export class Traversal {
       get serverRtt() {
         return self.#gatherer.shortestRtt
       },
+      get gathering() {
+        return !self.#gathered || self.#gatherer.pending
+      },
       get gathered() {
         return self.#gathered
       },

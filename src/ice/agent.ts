@@ -11,7 +11,7 @@ import { Caution } from './caution.ts'
 import { CheckList, nextInterval } from './check-list.ts'
 import { type CheckContent, KNOWN_IN_CHECKS, writeError, writeSuccess } from './check-message.ts'
 import { consentDelay, consentExpiresAt, forgiveSleep } from './consent.ts'
-import { CHECK_LIFETIME, MAX_EARLY_CHECKS, MAX_ROLE_CONFLICTS, SUSPECT_CHECKS } from './constants.ts'
+import { CHECK_LIFETIME, CONSENT_EXPIRY, MAX_EARLY_CHECKS, MAX_ROLE_CONFLICTS, SUSPECT_CHECKS } from './constants.ts'
 import type { Credentials } from './credentials.ts'
 import { judgeCheck } from './inbound-check.ts'
 import { Nominator } from './nominator.ts'
@@ -38,7 +38,7 @@ export class IceAgent {
   readonly #candidates = new CandidateSet()
   readonly #nominator = new Nominator()
   readonly #patience = new Patience()
-  readonly #caution = new Caution()
+  #caution = new Caution()
   readonly #early: EarlyCheck[] = []
   #remote: RemoteDescription | undefined
   #remoteKey: IntegrityKey | undefined
@@ -134,6 +134,8 @@ export class IceAgent {
   }
 
   addLocal(candidate: LocalCandidate, now: number): void {
+    // What the peer sent to our other addresses has not opened its NAT for this one.
+    if (candidate.type === 'srflx' || this.#candidates.ofBase(candidate.base) === undefined) this.#caution = new Caution()
     // The peer will check this one too, and with that open its filter for checks of ours that failed so far.
     if (candidate.type === 'srflx') this.#list.encourage(now)
     if (this.#candidates.addLocal(candidate)) {
@@ -267,7 +269,8 @@ export class IceAgent {
     if (this.#closed) return
     const slept = now - this.#expected
     if (slept > 2_000) {
-      for (const pair of this.pairs) forgiveSleep(pair, slept)
+      // After a longer sleep the NATs have forgotten us: a pair that went on as if nothing had been would do harm there.
+      if (slept < CONSENT_EXPIRY) for (const pair of this.pairs) forgiveSleep(pair, slept)
       this.#patience.forgiveSleep(slept)
     }
     for (const pair of this.pairs) {

@@ -68,7 +68,7 @@ export class Signaller {
 
   receive(signal: Signal): Reception {
     const reception = this.#exchange.receive(signal)
-    if (reception.incarnation) this.#tried = 0
+    if (reception.incarnation) this.#sayListAnew()
     this.#learn(signal)
     if (reception.answer) this.#answering ??= this.#timers.after(ANSWER, () => this.#say())
     // Not at once: most often our next signal is on its way to it already.
@@ -85,8 +85,9 @@ export class Signaller {
     })
   }
 
-  /** A new attempt: repeats start from the shortest wait. */
+  /** A new attempt: repeats start from the shortest wait, and what the peer tried for the last one counts no more. */
   hurry(): void {
+    this.#sayListAnew()
     this.#again = AGAIN
     this.announce()
   }
@@ -105,8 +106,8 @@ export class Signaller {
     this.#exchange = new SignalExchange(this.#random)
     this.#said = ''
     this.#saidAt.clear()
-    this.#candidates = ''
-    this.#list = this.#tried = 0
+    this.#sayListAnew()
+    this.#list = 0
     // Last: whoever hears it may close the session once more.
     if (content !== undefined) this.#outlet.emit(exchange.compose({ ...content, candidates: [], bye: true }, true))
   }
@@ -128,7 +129,9 @@ export class Signaller {
     const text = JSON.stringify(content)
     const signal = this.#exchange.compose({ ...content, list: this.#listOf(content) }, text !== this.#said || mistaken)
     this.#said = text
-    if (this.#saidAt.size < MAX_TIMED && !this.#saidAt.has(signal.seq ?? 0)) this.#saidAt.set(signal.seq ?? 0, this.#timers.now())
+    // Said again after it was heard, it would be timed from now and seem to be answered at once.
+    const { seq = 0 } = signal
+    if (!this.#exchange.heard && this.#saidAt.size < MAX_TIMED && !this.#saidAt.has(seq)) this.#saidAt.set(seq, this.#timers.now())
     this.#repeating?.cancel()
     this.#repeating = this.#timers.after(this.#again, () => this.#repeat())
     // Last: whoever hears it may close the session, and then nothing may be set any more.
@@ -145,6 +148,13 @@ export class Signaller {
     // half of that has to be made up by the time that our check takes to get there.
     const oneWay = this.#rtt / 2
     return distance >= NEAR && oneWay / 2 <= distance + TOLERANCE ? this.#listSaidAt + oneWay : Number.POSITIVE_INFINITY
+  }
+
+  /** The next signal counts as a new list, which the peer has to try anew: its NAT has forgotten the last attempt, or it is another peer. */
+  #sayListAnew(): void {
+    this.#candidates = ''
+    this.#tried = 0
+    this.#listSaidAt = Number.POSITIVE_INFINITY
   }
 
   #learn({ to, tried = 0 }: Signal): void {

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import type { Signal } from '../../src/index.ts'
-import { createLab, makePeer, type Peer, serveStun } from './meeting.ts'
+import type { LabHost } from '../../src/lab/index.ts'
+import { createLab, makePeer, type Peer, say, serveStun } from './meeting.ts'
 
 /** Routers whose NAT lets an early packet of the peer push the host's own to another port, as Linux does when INPUT accepts. */
 async function poisonable(seed: number): Promise<{ lab: ReturnType<typeof createLab>; a: Peer; b: Peer }> {
@@ -50,6 +51,54 @@ describe('punching without poisoning', () => {
       await b.traversal.close()
     }
   })
+
+  /** Behind poisonable NATs and connected; something happens to b; then they have to meet again. */
+  async function meetAgain(
+    seed: number,
+    happen: (lab: ReturnType<typeof createLab>, b: Peer, host: LabHost) => Promise<void>,
+  ): Promise<void> {
+    const lab = createLab({ seed })
+    await serveStun(lab)
+    const a = await makePeer(lab.host('a', { behind: lab.router('ra', { nat: 'linux' }) }), 'b')
+    const host = lab.host('b', { behind: lab.router('rb', { nat: 'linux' }) })
+    const b = await makePeer(host, 'a')
+    carry(lab, b, a, 40)
+    // By its own clock: what is for a sleeper waits until it wakes.
+    a.session.on('signal', (signal) => host.clock.wake(host.clock.now() + 40, () => void b.session.signal(signal)))
+    await lab.until(Promise.all([a.session.ready, b.session.ready]))
+    await lab.run(2_000)
+    await happen(lab, b, host)
+    await lab.run(60_000)
+    for (const [from, to] of [
+      [a, b],
+      [b, a],
+    ] as const) {
+      say(from, `again from ${from.name}`)
+      await lab.run(200)
+      expect(to.inbox).toContain(`again from ${from.name}`)
+    }
+    await a.traversal.close()
+    await b.traversal.close()
+  }
+
+  it.each([1, 2, 3])('a peer that roams to another poisonable NAT is met again, seed %i', (seed) =>
+    meetAgain(seed, async (lab, _b, host) => host.moveTo(lab.router('rc', { nat: 'linux' }))),
+  )
+
+  it.each([1, 2, 3])('one that closed and opens again minutes later, seed %i', (seed) =>
+    meetAgain(seed, async (lab, b) => {
+      await b.session.close()
+      await lab.run(200_000)
+      b.traversal.connect({ peer: 'a' })
+    }),
+  )
+
+  it.each([1, 2, 3])('one that slept for five minutes, seed %i', (seed) =>
+    meetAgain(seed, async (lab, _b, host) => {
+      host.suspend(300_000)
+      await lab.run(300_000)
+    }),
+  )
 
   it('a code carried by hand a minute later', async () => {
     const { lab, a, b } = await poisonable(1)
