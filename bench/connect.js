@@ -1,6 +1,6 @@
 /**
  * How soon two peers have data both ways from a cold start, in virtual time, for every direct cell of the grid: 20 ms one way on the
- * internet and on the signalling channel, servers given by address. Against DESIGN.md's floor and the cell's own (bench/connect/floor.js).
+ * internet and on the signalling channel, servers given by address. Against the common floor 2d + s + 2d + 2d and the cell's own (bench/connect/floor.js).
  * Run after a build: node bench/connect.js [seeds]. Exit code 1 when a median is more than 1.1 × the floor.
  */
 import { createTraversal } from '../dist/index.js'
@@ -31,9 +31,9 @@ const head = `${'cell'.padEnd(width)}    first   floor ratio |    last   floor r
 
 console.log(`Virtual ms from createTraversal on both sides to data and its answer, median of ${seeds} seeds; d = s = 20 ms.`)
 console.log(
-  `first: one side's data is answered; last: both sides' is. floor: what ICE can do on that path; DESIGN.md's is ${designFloor(delays)} ms.`,
+  `first: one side's data is answered; last: both sides' is. floor: what ICE can do on that path; the common one is ${designFloor(delays)} ms.`,
 )
-console.log(`ratio: to DESIGN.md's floor; for last, to the cell's own where that is later. Over ${LIMIT} is marked.\n\n${head}`)
+console.log(`ratio: to the common floor; for last, to the cell's own where that is later. Over ${LIMIT} is marked.\n\n${head}`)
 let over = 0
 for (const { name, first, last, floor, firstRatio, lastRatio } of rows) {
   const isOver = firstRatio > LIMIT || lastRatio > LIMIT
@@ -49,7 +49,7 @@ console.log(
   `\n${rows.length} direct cells of ${cells.length} (which they must be: test/grid). Worst ratio: first ${first.firstRatio.toFixed(3)} (${first.name}), last ${last.lastRatio.toFixed(3)} (${last.name}).`,
 )
 const alone = rows.reduce((a, b) => (b.last / b.design > a.last / a.design ? b : a))
-console.log(`Worst of last to DESIGN.md's floor alone: ${(alone.last / alone.design).toFixed(3)} (${alone.name}).`)
+console.log(`Worst of last to the common floor alone: ${(alone.last / alone.design).toFixed(3)} (${alone.name}).`)
 if (over > 0) {
   console.log(`${over} cells are over ${LIMIT}.`)
   process.exitCode = 1

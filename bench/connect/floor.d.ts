@@ -17,9 +17,9 @@ export interface Measurement extends Answers {
   /** No ICE agent can be faster on the path that was found. */
   readonly floor: Answers
   readonly design: number
-  /** Of `first` to DESIGN.md's floor. */
+  /** Of `first` to the common floor. */
   readonly firstRatio: number
-  /** Of `last` to DESIGN.md's floor or the cell's own, whichever is later. */
+  /** Of `last` to the common floor or the cell's own, whichever is later. */
   readonly lastRatio: number
 }
 

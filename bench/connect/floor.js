@@ -1,6 +1,6 @@
-// How soon two peers can have data both ways by strict ICE from a cold start: DESIGN.md's floor, and the bound for one cell.
+// How soon two peers can have data both ways by strict ICE from a cold start: the common floor, and the bound for one cell.
 
-/** DESIGN.md: STUN, the signal, a check and its answer, data and its answer. Milliseconds; delays are one way. */
+/** The common floor: STUN, the signal, a check and its answer, data and its answer. Milliseconds; delays are one way. */
 export function designFloor({ delay, signalling }) {
   return 2 * delay + signalling + 2 * delay + 2 * delay
 }
@@ -40,7 +40,7 @@ export const LIMIT = 1.1
 /**
  * Runs a cell with several seeds; undefined where the first one has no direct path. `meet` gives the sides of one meeting by its seed.
  *
- * Data has gone both ways when one side's data is answered, and that is held against DESIGN.md's floor. The other side's data is held
+ * Data has gone both ways when one side's data is answered, and that is held against the common floor. The other side's data is held
  * against the same floor, or against the cell's own where that is later: toward a peer that can only be learnt from its check
  * (peer-reflexive), the learner's own check starts a way late by nature.
  */

@@ -62,7 +62,7 @@ it('counts a meeting that fails where another succeeded as one without end', asy
 })
 
 describe('the floor', () => {
-  it('is 2d + s + 2d + 2d by DESIGN.md', () => {
+  it('is 2d + s + 2d + 2d from a cold start', () => {
     expect(designFloor({ delay: 20, signalling: 20 })).toBe(140)
     expect(designFloor({ delay: 10, signalling: 100 })).toBe(160)
   })
