@@ -7,10 +7,6 @@
  * - `ERR_NO_PATH`: every pair of candidates was tried and none carries data; `report` says what became of each.
  * - `ERR_CLOSED`: used after `close()`.
  * - `ERR_PEER_CLOSED`: the other side said that it closed the session.
- * - `ERR_SIGNAL`: a signal from the peer could not be understood; nothing was changed by it.
- * - `ERR_STUN_FORMAT`: bytes are not the STUN message they claim to be.
- * - `ERR_STUN_TIMEOUT`: a STUN server did not answer.
- * - `ERR_STUN_RESPONSE`: a STUN server answered with an error response.
  * - `ERR_URI`: a `stun:` or `turn:` URI could not be read.
  * - `ERR_CANDIDATE`: a candidate line could not be read, or is not one to use.
  * - `ERR_ADDRESS`: not an IP address, port or prefix.
@@ -22,10 +18,6 @@ export type ErrorCode =
   | 'ERR_NO_PATH'
   | 'ERR_CLOSED'
   | 'ERR_PEER_CLOSED'
-  | 'ERR_SIGNAL'
-  | 'ERR_STUN_FORMAT'
-  | 'ERR_STUN_TIMEOUT'
-  | 'ERR_STUN_RESPONSE'
   | 'ERR_URI'
   | 'ERR_CANDIDATE'
   | 'ERR_ADDRESS'

@@ -80,23 +80,23 @@ export class Generation implements AgentOutlet, CheckReceiver, Claimant, Paced {
     // Several generations may go by one user fragment of ours; with the peer's they are told apart.
     this.#username = `${this.agent.local.ufrag}:${remote.ufrag}`
     this.#ground.demultiplexer.addUfrag(this.#username, this)
-    this.#run((now) => this.agent.setRemote(remote, controlling, now))
+    this.tell((agent, now) => agent.setRemote(remote, controlling, now))
   }
 
   addLocal(candidate: LocalCandidate): void {
-    this.#run((now) => this.agent.addLocal(candidate, now))
+    this.tell((agent, now) => agent.addLocal(candidate, now))
   }
 
   removeBase(base: Base, reason: string): void {
-    this.#run((now) => this.agent.removeBase(base, reason, now))
+    this.tell((agent, now) => agent.removeBase(base, reason, now))
   }
 
   /** Runs a call of the agent at one reading of the clock, and keeps its deadline. */
-  #run<T>(call: (now: number) => T): T {
+  tell<T>(call: (agent: IceAgent, now: number) => T): T {
     this.#depth++
     let result: T
     try {
-      result = call(this.#ground.timers.now())
+      result = call(this.agent, this.#ground.timers.now())
     } finally {
       this.#depth--
     }
@@ -104,11 +104,6 @@ export class Generation implements AgentOutlet, CheckReceiver, Claimant, Paced {
     if (this.#depth === 0) for (const pair of this.#proven.splice(0)) this.#deliverHeld(pair)
     this.#arm()
     return result
-  }
-
-  /** As `#run`, for the session's own calls. */
-  tell<T>(call: (agent: IceAgent, now: number) => T): T {
-    return this.#run((now) => call(this.agent, now))
   }
 
   close(): void {
@@ -127,11 +122,11 @@ export class Generation implements AgentOutlet, CheckReceiver, Claimant, Paced {
   // ── from the network ──
 
   handleRequest(message: Message, base: Base, from: Address): Verdict {
-    return this.#run((now) => this.agent.handleRequest(message, base, from, now))
+    return this.tell((agent, now) => agent.handleRequest(message, base, from, now))
   }
 
   handleResponse(message: Message, base: Base, from: Address): Verdict {
-    return this.#run((now) => this.agent.handleResponse(message, base, from, now))
+    return this.tell((agent, now) => agent.handleResponse(message, base, from, now))
   }
 
   // ── for the claims ──
@@ -156,7 +151,7 @@ export class Generation implements AgentOutlet, CheckReceiver, Claimant, Paced {
   }
 
   refused({ base, to }: Pair, failure: SendFailure): void {
-    this.#run((now) => this.agent.sendFailed(base, to, failure, now))
+    this.tell((agent, now) => agent.sendFailed(base, to, failure, now))
   }
 
   // ── the agent's outlet ──
@@ -178,7 +173,7 @@ export class Generation implements AgentOutlet, CheckReceiver, Claimant, Paced {
   }
 
   paced(): boolean {
-    const used = this.#run((now) => this.agent.paced(now))
+    const used = this.tell((agent, now) => agent.paced(now))
     if (used && !this.#closed) this.#owner.checked(this)
     return used
   }
@@ -233,7 +228,7 @@ export class Generation implements AgentOutlet, CheckReceiver, Claimant, Paced {
         ? undefined
         : this.#ground.timers.at(at, () => {
             this.#timerAt = Number.POSITIVE_INFINITY
-            this.#run((now) => this.agent.advance(now))
+            this.tell((agent, now) => agent.advance(now))
           })
   }
 }

@@ -203,13 +203,15 @@ export class IceAgent {
     }
     const { sender, content, switchRole } = judgement
     if (switchRole) this.#takeRole(!this.#controlling)
+    let pair: Pair | undefined
     if (this.#remote === undefined) {
       if (this.#early.length >= MAX_EARLY_CHECKS) return 'taken'
       this.#early.push({ base, from, sender, content })
+    } else {
+      // No success without a pair: a peer that takes the path for valid would send data that nobody takes.
+      pair = this.#pairFrom(base, from, content.priority)
+      if (pair === undefined) return 'taken'
     }
-    // No success without a pair: a peer that takes the path for valid would send data that nobody takes.
-    const pair = this.#remote === undefined ? undefined : this.#pairFrom(base, from, content.priority)
-    if (this.#remote !== undefined && pair === undefined) return 'taken'
     this.#outlet.send(base, from, writeSuccess(this.#writer, message, from, this.#localKey), false)
     if (pair !== undefined) {
       this.#heard(pair, content, now)

@@ -12,6 +12,14 @@ async function twoHomes(seed: number): Promise<{ lab: Lab; a: Peer; b: Peer }> {
   return { lab, a, b }
 }
 
+async function connectedHomes(seed: number): ReturnType<typeof twoHomes> {
+  const homes = await twoHomes(seed)
+  const { lab, a, b } = homes
+  join(lab, a, b)
+  await lab.until(Promise.all([a.session.ready, b.session.ready]))
+  return homes
+}
+
 async function closeAll(...peers: readonly Peer[]): Promise<void> {
   for (const { traversal } of peers) await traversal.close()
 }
@@ -177,9 +185,7 @@ async function restartAt(moment: number, cases: readonly string[]): Promise<void
 
 describe('C60 C61 a restart', () => {
   it('keeps data flowing: not a datagram is lost or doubled on a network that loses none', async () => {
-    const { lab, a, b } = await twoHomes(1)
-    join(lab, a, b)
-    await lab.until(Promise.all([a.session.ready, b.session.ready]))
+    const { lab, a, b } = await connectedHomes(1)
     await lab.run(500)
     const states: string[] = []
     for (const { session } of [a, b]) session.on('state', (state) => states.push(state))
@@ -219,9 +225,7 @@ describe('C60 C61 a restart', () => {
   it('while the first signals are on their way, of one side, leaves that side able to hear', () => restartAt(90, ['a', 'b', 'a twice']))
 
   it('loses nothing of a thousand datagrams a second', async () => {
-    const { lab, a, b } = await twoHomes(1)
-    join(lab, a, b)
-    await lab.until(Promise.all([a.session.ready, b.session.ready]))
+    const { lab, a, b } = await connectedHomes(1)
     await lab.run(500)
     a.session.restart()
     for (let i = 0; i < 1_000; i++) {
@@ -235,9 +239,7 @@ describe('C60 C61 a restart', () => {
   })
 
   it('C62 answers checks of the last generation with nothing that the new one would take', async () => {
-    const { lab, a, b } = await twoHomes(4)
-    join(lab, a, b)
-    await lab.until(Promise.all([a.session.ready, b.session.ready]))
+    const { lab, a, b } = await connectedHomes(4)
     for (let n = 0; n < 20; n++) {
       a.session.restart()
       b.session.restart()
@@ -253,9 +255,7 @@ describe('C60 C61 a restart', () => {
 
 describe('a session that is closed', () => {
   it('opens again with connect, on one side, and the other follows', async () => {
-    const { lab, a, b } = await twoHomes(1)
-    join(lab, a, b)
-    await lab.until(Promise.all([a.session.ready, b.session.ready]))
+    const { lab, a, b } = await connectedHomes(1)
     for (let n = 0; n < 3; n++) {
       await a.session.close()
       await lab.run(500)
@@ -269,9 +269,7 @@ describe('a session that is closed', () => {
   })
 
   it('opens again before the other side heard that it was closed', async () => {
-    const { lab, a, b } = await twoHomes(1)
-    join(lab, a, b)
-    await lab.until(Promise.all([a.session.ready, b.session.ready]))
+    const { lab, a, b } = await connectedHomes(1)
     await a.session.close()
     a.traversal.connect({ peer: 'b' })
     await lab.until(a.session.ready, { within: 3_000 })
@@ -281,9 +279,7 @@ describe('a session that is closed', () => {
   })
 
   it('and both at once open again', async () => {
-    const { lab, a, b } = await twoHomes(1)
-    join(lab, a, b)
-    await lab.until(Promise.all([a.session.ready, b.session.ready]))
+    const { lab, a, b } = await connectedHomes(1)
     await a.session.close()
     await b.session.close()
     a.traversal.connect({ peer: 'b' })
