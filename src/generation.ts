@@ -6,11 +6,13 @@ import type { Base, LocalCandidate } from './candidates/index.ts'
 import { Claim, type Claimant } from './claim.ts'
 import type { CheckReceiver, Demultiplexer } from './demultiplexer.ts'
 import {
+  type Agent,
   type AgentEvent,
   type AgentOutlet,
   type Credentials,
   createCredentials,
   IceAgent,
+  LiteAgent,
   type Pair,
   type RemoteDescription,
   type Verdict,
@@ -24,6 +26,8 @@ export interface Ground {
   readonly random: Random
   readonly pacer: Pacer
   readonly demultiplexer: Demultiplexer
+  /** Our agents are lite ones. */
+  readonly lite: boolean
   readonly localCandidates: readonly LocalCandidate[]
   /** Milliseconds to the nearest server and back; undefined while none has answered. */
   readonly serverRtt: number | undefined
@@ -45,7 +49,7 @@ export interface GenerationOwner {
 const MAX_HELD = 32
 export class Generation implements AgentOutlet, CheckReceiver, Claimant, Paced {
   readonly number: number
-  readonly agent: IceAgent
+  readonly agent: Agent
   readonly #ground: Ground
   readonly #owner: GenerationOwner
   readonly #held: { readonly pair: Pair; readonly data: Uint8Array }[] = []
@@ -65,9 +69,12 @@ export class Generation implements AgentOutlet, CheckReceiver, Claimant, Paced {
     this.number = number
     this.#ground = ground
     this.#owner = owner
-    const { random } = ground
+    const { random, lite } = ground
+    const credentials = local ?? createCredentials(random)
     // Controlling until the peer's word or check settles it.
-    this.agent = new IceAgent({ tieBreaker, controlling: true, local: local ?? createCredentials(random), random, outlet: this })
+    this.agent = lite
+      ? new LiteAgent(credentials, this)
+      : new IceAgent({ tieBreaker, controlling: true, local: credentials, random, outlet: this })
   }
 
   open(): void {
@@ -92,7 +99,7 @@ export class Generation implements AgentOutlet, CheckReceiver, Claimant, Paced {
   }
 
   /** Runs a call of the agent at one reading of the clock, and keeps its deadline. */
-  tell<T>(call: (agent: IceAgent, now: number) => T): T {
+  tell<T>(call: (agent: Agent, now: number) => T): T {
     this.#depth++
     let result: T
     try {

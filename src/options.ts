@@ -19,17 +19,23 @@ export interface TraversalOptions {
    * its listeners as before, and `close` leaves it open; its TTL is changed for single packets and set back to 64. Anything else with the `DatagramSocket` shape is handed over, and closed by `close`.
    */
   readonly socket?: Socket | DatagramSocket
+  /**
+   * For a program on a public address that anybody can reach: its agents are lite (RFC 8445 2.5), which answer checks and send none.
+   * The peer has to be a full agent. Goes without `servers`. False by default.
+   */
+  readonly lite?: boolean
   /** Where all this happens: the operating system, by default, or a host of `sallyport/lab`. */
   readonly network?: Network
 }
 
-const NAMES: ReadonlySet<string> = new Set<keyof TraversalOptions>(['servers', 'hosts', 'port', 'socket', 'network'])
+const NAMES: ReadonlySet<string> = new Set<keyof TraversalOptions>(['servers', 'hosts', 'port', 'socket', 'lite', 'network'])
 
 export interface CheckedOptions {
   readonly servers: readonly { readonly text: string; readonly uri: ServerUri }[]
   readonly hosts: HostPolicy | undefined
   readonly port: number
   readonly socket: Socket | DatagramSocket | undefined
+  readonly lite: boolean
   readonly network: Network | undefined
 }
 
@@ -39,15 +45,17 @@ export function checkOptions(options: TraversalOptions): CheckedOptions {
   for (const name of Object.keys(options)) {
     if (!NAMES.has(name)) throw new TypeError(`option ${name} is not known; there are ${[...NAMES].join(', ')}`)
   }
-  const { servers = [], hosts, port = 0, socket, network } = options
+  const { servers = [], hosts, port = 0, socket, lite = false, network } = options
   if (!Array.isArray(servers)) throw new TypeError('option servers is not a list of URIs')
   if (hosts !== undefined) assertHostPolicy(hosts)
   if (!Number.isInteger(port) || port < 0 || port > 0xffff) throw new TypeError(`option port is not within 0 to 65535: ${String(port)}`)
   if (socket !== undefined && !isDgram(socket) && !isDatagramSocket(socket))
     throw new TypeError('option socket is neither a node:dgram socket nor a DatagramSocket')
   if (socket !== undefined && port !== 0) throw new TypeError('option port makes no sense with option socket, which has one already')
+  if (typeof lite !== 'boolean') throw new TypeError('option lite is not true or false')
+  if (lite && servers.length > 0) throw new TypeError('option lite makes no sense with servers: a lite agent offers its own addresses only')
   if (network !== undefined && !isNetwork(network)) throw new TypeError('option network is not a Network')
-  return { servers: servers.map(checkServer), hosts, port, socket, network }
+  return { servers: servers.map(checkServer), hosts, port, socket, lite, network }
 }
 
 export function isDgram(socket: Socket | DatagramSocket): socket is Socket {

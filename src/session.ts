@@ -322,7 +322,7 @@ export class Session extends SafeEmitter<SessionEvents> {
   }
 
   #follow(said: ReadSignal): void {
-    const { signal, candidates, tieBreaker } = said
+    const { signal, candidates } = said
     // The user asked for this peer once; after a failure its signal is reason enough to try again.
     if (this.#state === 'idle') {
       if (this.#generations === 0) return
@@ -336,20 +336,29 @@ export class Session extends SafeEmitter<SessionEvents> {
       generation = this.#begin('the peer started anew', signal.id === undefined ? undefined : local)
     }
     if (generation.agent.remote === undefined) {
-      let controlling = signal.controlling === undefined ? undefined : !signal.controlling
-      // Both ends compare the same two numbers, so the role is settled without a conflict.
-      if (tieBreaker !== undefined && tieBreaker !== this.#tieBreaker) controlling = this.#tieBreaker > tieBreaker
-      generation.bind({ ufrag: signal.ufrag, pwd: signal.pwd, renomination: signal.id !== undefined }, controlling)
+      const { ufrag, pwd, lite = false, renomination = signal.id !== undefined } = signal
+      generation.bind({ ufrag, pwd, lite, renomination }, this.#roleToward(said))
       // Another agent's signals tell nothing of when it starts.
       if (signal.id === undefined) generation.tell((agent, now) => agent.peerSends(now, now))
       if (signal.id !== undefined) this.#signaller.announce()
     }
     for (const reason of generation.tell((agent, now) => agent.addRemotes(candidates, now))) this.#log.refuse(reason)
     this.#theirList = signal.list ?? 0
+    // Ours may roam, and says everything anew; another agent means it (RFC 8838 14).
+    if (signal.id === undefined && signal.end === true) generation.tell((agent) => agent.endRemotes())
     // Another agent's signalling does not tell; taken as read, as RFC 8863 does.
     if (signal.id === undefined || signal.for === generation.agent.local.ufrag) generation.tell((agent, now) => agent.peerKnows(now))
     // Ours say everything anew; another agent's description may be one candidate of many.
     if (signal.id !== undefined) generation.tell((agent, now) => agent.withdrawRemotes(candidates, now))
+  }
+
+  /** Whether we control, as both ends work it out alike; undefined leaves it to role conflicts. */
+  #roleToward({ signal, tieBreaker }: ReadSignal): boolean | undefined {
+    // A lite agent is controlled (RFC 8445 6.1.1).
+    if (signal.lite === true) return true
+    // Both ends compare the same two numbers, so there will be no conflict.
+    if (tieBreaker !== undefined && tieBreaker !== this.#tieBreaker) return this.#tieBreaker > tieBreaker
+    return signal.controlling === undefined ? undefined : !signal.controlling
   }
 
   #describe(): SignalContent | undefined {
@@ -360,6 +369,7 @@ export class Session extends SafeEmitter<SessionEvents> {
       pwd: agent.local.pwd,
       ...(agent.remote === undefined ? {} : { for: agent.remote.ufrag }),
       tie: tieText(this.#tieBreaker),
+      ...(this.#host.lite ? { lite: true } : {}),
       candidates: candidateLines(this.#host.localCandidates),
       ...(this.#tried === 0 ? {} : { tried: this.#tried }),
       ...(this.#host.gathered ? { end: true } : {}),

@@ -228,6 +228,7 @@ export class Traversal {
       random: this.#network.random,
       pacer,
       demultiplexer: this.#demultiplexer,
+      lite: this.#options.lite,
       get localCandidates() {
         return self.#candidates
       },

@@ -36,6 +36,7 @@ const COMMANDS: Readonly<Record<CommandName, CommandHelp>> = {
       ['--port N', 'the UDP port to use; any free one by default'],
       ['--host RANGE|NAME', 'offer only addresses of this range or interface; repeatable'],
       ['--loopback', 'offer loopback addresses too, for peers on one machine'],
+      ['--lite', 'for a public address: answer checks and send none (ICE lite)'],
       ['--timeout SECONDS', 'give up when nothing went both ways by then; 0 never (--json: 60)'],
       ['--events', 'with --json: also tell of candidates, servers, checks and messages'],
       ['--say TEXT', 'with --json: text that the datagrams carry'],

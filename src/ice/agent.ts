@@ -11,23 +11,17 @@ import { Caution } from './caution.ts'
 import { CheckList, nextInterval } from './check-list.ts'
 import { type CheckContent, KNOWN_IN_CHECKS, writeError, writeSuccess } from './check-message.ts'
 import { consentDelay, consentExpiresAt, forgiveSleep } from './consent.ts'
-import { CHECK_LIFETIME, CONSENT_EXPIRY, MAX_EARLY_CHECKS, MAX_ROLE_CONFLICTS, SUSPECT_CHECKS } from './constants.ts'
+import { CHECK_LIFETIME, CONSENT_EXPIRY, MAX_ROLE_CONFLICTS, SUSPECT_CHECKS } from './constants.ts'
 import type { Credentials } from './credentials.ts'
+import { EarlyChecks } from './early-checks.ts'
 import { judgeCheck } from './inbound-check.ts'
 import { Nominator } from './nominator.ts'
 import { OutgoingChecks } from './outgoing-checks.ts'
-import type { AgentEvent, AgentOptions, AgentOutlet, RemoteDescription, Verdict } from './outlet.ts'
+import type { Agent, AgentEvent, AgentOptions, AgentOutlet, RemoteDescription, Verdict } from './outlet.ts'
 import type { Check, Pair } from './pair.ts'
 import { Patience } from './patience.ts'
 
-interface EarlyCheck {
-  readonly base: Base
-  readonly from: Address
-  readonly sender: string
-  readonly content: CheckContent
-}
-
-export class IceAgent {
+export class IceAgent implements Agent {
   readonly local: Credentials
   readonly #localKey: IntegrityKey
   readonly #random: Random
@@ -39,7 +33,7 @@ export class IceAgent {
   readonly #nominator = new Nominator()
   readonly #patience = new Patience()
   #caution = new Caution()
-  readonly #early: EarlyCheck[] = []
+  readonly #early = new EarlyChecks()
   #remote: RemoteDescription | undefined
   #remoteKey: IntegrityKey | undefined
   #tieBreaker: bigint
@@ -81,31 +75,22 @@ export class IceAgent {
     return this.#candidates.remotes
   }
 
-  /** When `advance` wants to be called; infinity for never. Known after every call. */
   get deadline(): number {
     return this.#expected
   }
 
-  findPair(base: Base, from: Address): Pair | undefined {
-    return this.#list.find(base, from)
-  }
-
-  /** Once. `controlling` settles the role where both sides can work it out without a conflict. */
   setRemote(remote: RemoteDescription, controlling: boolean | undefined, now: number): void {
     this.#remote = remote
     this.#remoteKey = IntegrityKey.shortTerm(remote.pwd)
     if (controlling !== undefined) this.#takeRole(controlling)
-    for (const { base, from, sender, content } of this.#early.splice(0)) {
-      const pair = sender === remote.ufrag ? this.#pairFrom(base, from, content.priority) : undefined
+    for (const { base, from, content } of this.#early.take(remote.ufrag)) {
+      const pair = this.#pairFrom(base, from, content.priority)
       if (pair !== undefined) this.#heard(pair, content, now)
     }
     this.#settle(now)
   }
 
-  /**
-   * The peer has our credentials: it said so, or it checks. From now on no answer means something, and pairs that got none so far get
-   * their full run of checks, since the first one may have come before the peer's own opened its NAT.
-   */
+  /** Pairs that got no answer so far get their full run of checks: the first one may have come before the peer's own opened its NAT. */
   peerKnows(now: number): void {
     if (this.#patience.met || this.#remote === undefined) return
     this.#patience.meet(now)
@@ -113,15 +98,11 @@ export class IceAgent {
     this.#settle(now)
   }
 
-  /** Every server-reflexive address of the peer's that can be checked has been. */
   get allTried(): boolean {
     return this.pairs.every(({ remote, sent, state }) => remote.type !== 'srflx' || sent > 0 || state === 'failed')
   }
 
-  /**
-   * From that time on, as far as we know, the peer has our candidates and has sent to them, so that its NAT takes our checks for answers.
-   * Infinity says nothing.
-   */
+  /** From then on the peer's NAT takes our checks for answers. */
   peerSends(from: number, now: number): void {
     if (from >= this.#caution.over) return
     this.#caution.end(from)
@@ -144,7 +125,6 @@ export class IceAgent {
     this.#settle(now)
   }
 
-  /** The base is gone: its pairs end now, not when consent runs out. */
   removeBase(base: Base, reason: string, now: number): void {
     this.#candidates.removeBase(base)
     for (const pair of this.pairs) {
@@ -155,7 +135,10 @@ export class IceAgent {
     this.#settle(now)
   }
 
-  /** All at once, so that the likely ones are checked first whatever order they came in. Returns why any of them is not used. */
+  endRemotes(): void {
+    this.#candidates.end()
+  }
+
   addRemotes(candidates: readonly Candidate[], now: number): readonly string[] {
     const refused: string[] = []
     for (const candidate of candidates) {
@@ -168,7 +151,7 @@ export class IceAgent {
   }
 
   /**
-   * The peer does not offer what is missing here any more. Pairs that never worked end now; one that does has to show at once that it still
+   * Pairs that never worked end now; one that does has to show at once that it still
    * does: a changed mapping toward a server says little about the mapping toward us.
    */
   withdrawRemotes(offered: readonly Candidate[], now: number): void {
@@ -186,7 +169,6 @@ export class IceAgent {
     this.#settle(now)
   }
 
-  /** A Binding request that names us. Authenticated first; before that it costs one HMAC and changes nothing. */
   handleRequest(message: Message, base: Base, from: Address, now: number): Verdict {
     if (this.#closed) return 'stranger'
     const judgement = judgeCheck(message, {
@@ -205,8 +187,7 @@ export class IceAgent {
     if (switchRole) this.#takeRole(!this.#controlling)
     let pair: Pair | undefined
     if (this.#remote === undefined) {
-      if (this.#early.length >= MAX_EARLY_CHECKS) return 'taken'
-      this.#early.push({ base, from, sender, content })
+      if (!this.#early.keep({ base, from, sender, content })) return 'taken'
     } else {
       // No success without a pair: a peer that takes the path for valid would send data that nobody takes.
       pair = this.#pairFrom(base, from, content.priority)
@@ -221,12 +202,10 @@ export class IceAgent {
     return 'taken'
   }
 
-  /** A response that only the peer can have written, though it is not waited for. */
   recognises(message: Message): boolean {
     return this.#remoteKey !== undefined && message.integrity(this.#remoteKey) === 'valid'
   }
 
-  /** A response with a transaction id that this agent expects. */
   handleResponse(message: Message, base: Base, from: Address, now: number): Verdict {
     const sent = this.#outgoing.find(message)
     if (sent === undefined || this.#remoteKey === undefined) return 'stranger'
@@ -247,7 +226,6 @@ export class IceAgent {
     return 'taken'
   }
 
-  /** The system refused to send from this base to this address. */
   sendFailed(base: Base, to: Address, failure: SendFailure, now: number): void {
     const pair = this.#list.find(base, to)
     // Full queues pass, and "refused" may come from a NAT that the peer has not opened yet.
@@ -256,7 +234,6 @@ export class IceAgent {
     this.#settle(now)
   }
 
-  /** A slot of the pace. */
   paced(now: number): boolean {
     if (this.#closed || this.#remote === undefined) return false
     const pair = this.#list.take(now)

@@ -9,6 +9,7 @@ export class CandidateSet {
   readonly #remotes = new Map<string, Candidate>()
   /** Peer-reflexive candidates ever learnt: for foundations that no other has. */
   #learnt = 0
+  #ended = false
 
   /** One for each base: what checks leave from (RFC 8445 6.1.2.4). */
   get bases(): Iterable<LocalCandidate> {
@@ -37,12 +38,19 @@ export class CandidateSet {
     for (const [key, candidate] of this.#locals) if (candidate.base === base) this.#locals.delete(key)
   }
 
+  /** The peer said that there are no more. */
+  end(): void {
+    this.#ended = true
+  }
+
   /** Undefined when it is used; `known` when it says nothing new; else why it is refused. */
   addRemote(candidate: Candidate): 'known' | string | undefined {
     const { key } = candidate.address
     const known = this.#remotes.get(key)
     // Only a peer-reflexive one, seen before it was signalled, takes the better label (RFC 8838 11).
     if (known !== undefined && known.type !== 'prflx') return 'known'
+    // RFC 8838 14. One that a check showed before may still be named.
+    if (known === undefined && this.#ended) return 'it comes after the end of candidates'
     if (known === undefined && this.#countRemotes(false) >= MAX_REMOTE_CANDIDATES)
       return `more than ${MAX_REMOTE_CANDIDATES} remote candidates`
     this.#remotes.set(key, candidate)

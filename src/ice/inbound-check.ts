@@ -21,7 +21,8 @@ export type Judgement =
 export interface Self {
   readonly key: IntegrityKey
   readonly controlling: boolean
-  readonly tieBreaker: bigint
+  /** Undefined for a lite agent, which does not argue about roles. */
+  readonly tieBreaker: bigint | undefined
   /** The peer's user fragment, once it is known. */
   readonly peer: string | undefined
 }
@@ -35,7 +36,8 @@ export function judgeCheck(message: Message, self: Self): Judgement {
   if (content === undefined) return { kind: 'refuse', error: { code: 400, reason: 'Bad Request' } }
   // Of a generation that we have not heard of by signal; it will check again once it has heard of ours.
   if (self.peer !== undefined && sender !== self.peer) return { kind: 'ignore' }
-  const role = decideRole(self.controlling, self.tieBreaker, content)
+  // A lite agent keeps its role whatever comes (RFC 8445 6.1.1, 7.3.2).
+  const role = self.tieBreaker === undefined ? 'agree' : decideRole(self.controlling, self.tieBreaker, content)
   if (role === 'refuse') return { kind: 'refuse', error: { code: 487, reason: 'Role Conflict' } }
   const controlling = self.controlling !== (role === 'switch')
   if (content.useCandidate && controlling) return { kind: 'refuse', error: { code: 400, reason: 'Bad Request' } }

@@ -1,5 +1,6 @@
 export { IceAgent, newTieBreaker } from './agent.ts'
 export { splitUsername } from './check-message.ts'
 export { areCredentials, type Credentials, createCredentials } from './credentials.ts'
-export type { AgentEvent, AgentOptions, AgentOutlet, RemoteDescription, Verdict } from './outlet.ts'
+export { LiteAgent } from './lite-agent.ts'
+export type { Agent, AgentEvent, AgentOptions, AgentOutlet, RemoteDescription, Verdict } from './outlet.ts'
 export type { Pair, PairState } from './pair.ts'

@@ -1,6 +1,7 @@
 /** What an agent is given and what it says: the contract between `agent.ts` and whoever moves its bytes and its time. */
-import type { Base } from '../candidates/index.ts'
-import type { Address, Random } from '../net/index.ts'
+import type { Base, Candidate, LocalCandidate } from '../candidates/index.ts'
+import type { Address, Random, SendFailure } from '../net/index.ts'
+import type { Message } from '../stun/index.ts'
 import type { Credentials } from './credentials.ts'
 import type { Pair } from './pair.ts'
 
@@ -39,9 +40,52 @@ export interface AgentOptions {
   readonly outlet: AgentOutlet
 }
 
+/** What full and lite agents have in common: all that their owner needs to know. Every call takes the time and may change the deadline. */
+export interface Agent {
+  readonly local: Credentials
+  readonly remote: RemoteDescription | undefined
+  readonly controlling: boolean
+  readonly pairs: readonly Pair[]
+  readonly selected: Pair | undefined
+  readonly remoteCandidates: readonly Candidate[]
+  /** When `advance` wants to be called; infinity for never. */
+  readonly deadline: number
+  /** Every server-reflexive address of the peer's that can be checked has been. */
+  readonly allTried: boolean
+  /** Once. `controlling` settles the role where both sides can work it out without a conflict. */
+  setRemote(remote: RemoteDescription, controlling: boolean | undefined, now: number): void
+  /** The peer has our credentials: it said so, or it checks. From now on no answer means something. */
+  peerKnows(now: number): void
+  /** From that time on, as far as we know, the peer has sent to our candidates; infinity says nothing. */
+  peerSends(from: number, now: number): void
+  addLocal(candidate: LocalCandidate, now: number): void
+  /** The base is gone: its pairs end now, not when consent runs out. */
+  removeBase(base: Base, reason: string, now: number): void
+  /** All at once, so that the likely ones are checked first whatever order they came in. Returns why any of them is not used. */
+  addRemotes(candidates: readonly Candidate[], now: number): readonly string[]
+  /** The peer does not offer what is missing here any more. */
+  withdrawRemotes(offered: readonly Candidate[], now: number): void
+  /** The peer has no more candidates: any other that comes after this is refused (RFC 8838 14). */
+  endRemotes(): void
+  /** A Binding request that names us. Authenticated first; before that it costs one HMAC and changes nothing. */
+  handleRequest(message: Message, base: Base, from: Address, now: number): Verdict
+  /** A response that only the peer can have written, though it is not waited for. */
+  recognises(message: Message): boolean
+  /** A response with a transaction id that this agent expects. */
+  handleResponse(message: Message, base: Base, from: Address, now: number): Verdict
+  /** The system refused to send from this base to this address. */
+  sendFailed(base: Base, to: Address, failure: SendFailure, now: number): void
+  /** A slot of the pace: true when it was used. */
+  paced(now: number): boolean
+  advance(now: number): void
+  close(): void
+}
+
 export interface RemoteDescription extends Credentials {
   /** It takes a nomination that is repeated with a higher value; ours does. */
   readonly renomination: boolean
+  /** It answers checks and sends none, so we control (RFC 8445 6.1.1). */
+  readonly lite: boolean
 }
 
 /** What became of a message: `stranger` when it did not prove itself and so changed nothing. */

@@ -1,6 +1,6 @@
 /** Why the path is what it is: every pair that was tried and what became of it, for people and as JSON. */
 import { type CandidateType, formatCandidate } from '../candidates/index.ts'
-import type { IceAgent, Pair, PairState } from '../ice/index.ts'
+import type { Agent, Pair, PairState } from '../ice/index.ts'
 import { describePath, type Path } from './path.ts'
 
 export interface PairReport {
@@ -51,7 +51,7 @@ export interface Explanation {
 export type AttemptReport = Pick<Explanation, 'role' | 'pairs' | 'remoteCandidates'>
 
 /** Of the generations of one attempt, the present one last. */
-export function reportAttempt(generations: readonly { readonly agent: IceAgent; readonly number: number }[]): AttemptReport {
+export function reportAttempt(generations: readonly { readonly agent: Agent; readonly number: number }[]): AttemptReport {
   const present = generations.at(-1)?.agent
   return {
     role: present?.controlling === false ? 'controlled' : 'controlling',
@@ -60,7 +60,7 @@ export function reportAttempt(generations: readonly { readonly agent: IceAgent; 
   }
 }
 
-export function reportPairs(agent: IceAgent, generation: number): PairReport[] {
+export function reportPairs(agent: Agent, generation: number): PairReport[] {
   return agent.pairs.map((pair) => ({
     generation,
     local: { type: (pair.mapped ?? pair.local).type, address: (pair.mapped ?? pair.local).address.key },
@@ -80,8 +80,8 @@ function outcome(pair: Pair, selected: Pair | undefined): string {
   if (pair === selected) return 'carries the data'
   if (pair.valid) return 'works, kept as a spare'
   if (pair.state === 'failed') return pair.reason ?? 'failed'
-  if (pair.state === 'frozen') return 'waits for a similar pair'
-  if (pair.sent === 0) return 'not checked yet'
+  if (pair.state === 'frozen' && !pair.heard) return 'waits for a similar pair'
+  if (pair.sent === 0) return pair.heard ? 'the peer gets through to us' : 'not checked yet'
   return pair.heard ? `the peer gets through to us, ${pair.sent} checks of ours are unanswered` : `${pair.sent} checks unanswered so far`
 }
 

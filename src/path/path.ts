@@ -18,7 +18,7 @@ export interface Path {
   readonly local: PathEnd
   /** As we see the peer. */
   readonly remote: PathEnd
-  /** Milliseconds, smoothed, from the checks. */
+  /** Milliseconds, smoothed, from the checks; 0 on a lite side, which sends none. */
   readonly rtt: number
 }
 

@@ -29,6 +29,12 @@ export interface Signal {
   readonly tie?: string
   /** From another ICE agent: the role it takes. Without it we control and leave the rest to role conflicts (RFC 8445 7.3.1.1). */
   readonly controlling?: boolean
+  /** The sender answers checks and sends none (`a=ice-lite`, RFC 8839 5.3). */
+  readonly lite?: true
+  /**
+   * From another ICE agent: it takes a nomination that is repeated with a higher value (`a=ice-options:renomination`). Ours always do.
+   */
+  readonly renomination?: true
   /** `candidate:` lines (RFC 8839 5.1). */
   readonly candidates: readonly string[]
   /** The version of the list of candidates, from 1. */
@@ -69,7 +75,7 @@ export function readSignal(value: unknown): ReadSignal | string {
   if (!isOptional(signal.list, isCount) || !isOptional(signal.tried, isCount)) return 'list or tried is not a count'
   if (signal.id !== undefined && signal.seq === undefined) return 'seq is missing'
   if (!isOptional(signal.tie, (tie) => typeof tie === 'string' && /^[0-9a-f]{16}$/.test(tie))) return 'tie is not 16 hex digits'
-  for (const flag of ['end', 'bye', 'ask', 'controlling'] as const) {
+  for (const flag of ['end', 'bye', 'ask', 'controlling', 'lite', 'renomination'] as const) {
     if (!isOptional(signal[flag], (on) => typeof on === 'boolean')) return `${flag} is not true or false`
   }
   const candidates: Candidate[] = []

@@ -49,6 +49,20 @@ describe('which pairs there are', () => {
     expect(solo.pair('192.0.2.1').remote.type).toBe('host')
   })
 
+  it('C16 after the end of candidates another one is refused with a reason, and a known one is still no news', () => {
+    const solo = new Solo().start([remote('192.0.2.1')])
+    solo.hear('192.0.2.9')
+    solo.tell((agent) => agent.endRemotes())
+    const late = solo.tell((agent, now) =>
+      agent.addRemotes([remote('192.0.2.1'), remote('192.0.2.9', 6000, 'srflx'), remote('192.0.2.2')], now),
+    )
+    expect(late).toEqual([expect.stringContaining('192.0.2.2:6000: it comes after the end of candidates')])
+    expect(solo.agent.pairs.map(({ to }) => to.ip).sort()).toEqual(['192.0.2.1', '192.0.2.9'])
+    // What checks show is no candidate that somebody signals.
+    expect(solo.hear('192.0.2.3')?.class).toBe('success')
+    expect(solo.pair('192.0.2.9').remote.type).toBe('srflx')
+  })
+
   it('C24 there are 100 pairs at most; the lowest make room, but never one the peer is heard on', () => {
     const solo = new Solo()
     for (let i = 0; i < 3; i++) solo.tell((agent, now) => agent.addLocal(hostOf(makeBase(`10.0.0.${i + 10}`, i)), now))

@@ -1,7 +1,7 @@
 /** One agent driven message by message: the test is its network, its clock and its peer. */
 import type { Base, Candidate, CandidateType, LocalCandidate } from '../../src/candidates/index.ts'
 import { candidatePriority, localPreference } from '../../src/candidates/index.ts'
-import { type AgentEvent, type AgentOutlet, IceAgent, type Pair, type Verdict } from '../../src/ice/index.ts'
+import { type Agent, type AgentEvent, type AgentOutlet, IceAgent, LiteAgent, type Pair, type Verdict } from '../../src/ice/index.ts'
 import { Address, type Paced, Pacer, Prefix, type SendFailure, type Timer } from '../../src/net/index.ts'
 import { Attribute, IntegrityKey, Message, MessageWriter, Method } from '../../src/stun/index.ts'
 import { ManualClock, SeededRandom } from '../stun/manual-clock.ts'
@@ -61,6 +61,8 @@ export interface SoloOptions {
   readonly controlling?: boolean
   readonly tieBreaker?: bigint
   readonly renomination?: boolean
+  /** Ours is a lite agent. */
+  readonly lite?: boolean
   readonly seed?: number
   readonly mayUse?: (base: Base, from: Address) => boolean
 }
@@ -68,7 +70,7 @@ export interface SoloOptions {
 export class Solo implements AgentOutlet, Paced {
   readonly clock: ManualClock = new ManualClock()
   readonly pacer: Pacer = new Pacer(this.clock)
-  readonly agent: IceAgent
+  readonly agent: Agent
   readonly base: Base
   readonly sent: Sent[] = []
   readonly events: AgentEvent[] = []
@@ -83,12 +85,13 @@ export class Solo implements AgentOutlet, Paced {
   #timer: Timer | undefined
 
   constructor(options: SoloOptions = {}) {
-    const { controlling = true, tieBreaker = 1_000n, renomination = true, seed = 1, mayUse = () => true } = options
+    const { controlling = true, tieBreaker = 1_000n, renomination = true, lite = false, seed = 1, mayUse = () => true } = options
     this.#renomination = renomination
     this.#mayUse = mayUse
     this.#random = new SeededRandom(seed)
     this.base = makeBase('10.0.0.1')
-    this.agent = new IceAgent({ local: OURS, tieBreaker, controlling, random: this.#random, outlet: this })
+    const random = this.#random
+    this.agent = lite ? new LiteAgent(OURS, this) : new IceAgent({ local: OURS, tieBreaker, controlling, random, outlet: this })
   }
 
   get now(): number {
@@ -104,11 +107,11 @@ export class Solo implements AgentOutlet, Paced {
   }
 
   meet(): void {
-    this.tell((agent, now) => agent.setRemote({ ...THEIRS, renomination: this.#renomination }, undefined, now))
+    this.tell((agent, now) => agent.setRemote({ ...THEIRS, renomination: this.#renomination, lite: false }, undefined, now))
     this.tell((agent, now) => agent.peerKnows(now))
   }
 
-  tell<T>(call: (agent: IceAgent, now: number) => T): T {
+  tell<T>(call: (agent: Agent, now: number) => T): T {
     const result = call(this.agent, this.now)
     this.#timer?.cancel()
     const at = this.agent.deadline
