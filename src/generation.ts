@@ -9,6 +9,7 @@ import {
   type Agent,
   type AgentEvent,
   type AgentOutlet,
+  type CheckBudget,
   type Credentials,
   createCredentials,
   IceAgent,
@@ -41,6 +42,8 @@ export interface Ground {
 export interface GenerationOwner {
   agentEvent(generation: Generation, event: AgentEvent): void
   receive(data: Uint8Array): void
+  /** For the checks of all its generations. */
+  readonly budget: CheckBudget
   /** A check went out. */
   checked(generation: Generation): void
 }
@@ -74,7 +77,7 @@ export class Generation implements AgentOutlet, CheckReceiver, Claimant, Paced {
     // Controlling until the peer's word or check settles it.
     this.agent = lite
       ? new LiteAgent(credentials, this)
-      : new IceAgent({ tieBreaker, controlling: true, local: credentials, random, outlet: this })
+      : new IceAgent({ tieBreaker, controlling: true, local: credentials, random, budget: owner.budget, outlet: this })
   }
 
   open(): void {

@@ -8,7 +8,7 @@ import { Deferred } from './deferred.ts'
 import { diagnose } from './diagnostics.ts'
 import { SallyportError } from './errors.ts'
 import { Generation, type GenerationOwner, type Ground } from './generation.ts'
-import { type AgentEvent, type Credentials, newTieBreaker, type Pair } from './ice/index.ts'
+import { type AgentEvent, CheckBudget, type Credentials, newTieBreaker, type Pair } from './ice/index.ts'
 import type { Timer } from './net/index.ts'
 import { Outbox } from './outbox.ts'
 import { type AttemptReport, describePath, type Explanation, explain, type Path, pathOf, reportAttempt, SessionLog } from './path/index.ts'
@@ -43,6 +43,7 @@ export class Session extends SafeEmitter<SessionEvents> {
   readonly #tieBreaker: bigint
   readonly #drained = (): void => this.safeEmit('drain')
   readonly #owner: GenerationOwner = {
+    budget: new CheckBudget(),
     agentEvent: (generation, event) => this.#agentEvent(generation, event),
     receive: (data) => this.#receive(data),
     checked: (generation) => {

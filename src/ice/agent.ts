@@ -6,6 +6,7 @@
 import type { Base, Candidate, LocalCandidate } from '../candidates/index.ts'
 import type { Address, Random, SendFailure } from '../net/index.ts'
 import { Attribute, IntegrityKey, type Message, MessageWriter } from '../stun/index.ts'
+import type { CheckBudget } from './budget.ts'
 import { CandidateSet } from './candidate-set.ts'
 import { Caution } from './caution.ts'
 import { CheckList, nextInterval } from './check-list.ts'
@@ -25,6 +26,7 @@ export class IceAgent implements Agent {
   readonly local: Credentials
   readonly #localKey: IntegrityKey
   readonly #random: Random
+  readonly #budget: CheckBudget
   readonly #outlet: AgentOutlet
   readonly #list = new CheckList((pair) => this.#drop(pair, 'too many pairs'))
   readonly #writer = new MessageWriter(576)
@@ -51,6 +53,7 @@ export class IceAgent implements Agent {
     this.#tieBreaker = options.tieBreaker
     this.#controlling = options.controlling
     this.#random = options.random
+    this.#budget = options.budget
     this.#outlet = options.outlet
     this.#outgoing = new OutgoingChecks(options.outlet, options.random)
   }
@@ -236,12 +239,16 @@ export class IceAgent implements Agent {
 
   paced(now: number): boolean {
     if (this.#closed || this.#remote === undefined) return false
-    const pair = this.#list.take(now)
-    if (pair?.suspect === true && pair.unanswered >= SUSPECT_CHECKS) this.#drop(pair, 'the peer withdrew this address')
-    else if (pair !== undefined) this.#check(pair, now)
+    let checked = false
+    while (!checked) {
+      const pair = this.#list.take(now)
+      if (pair === undefined) break
+      if (pair.suspect && pair.unanswered >= SUSPECT_CHECKS) this.#drop(pair, 'the peer withdrew this address')
+      else checked = this.#check(pair, now)
+    }
     // Without one, too: what asked for the slot is over, and the next deadline is another.
     this.#settle(now)
-    return pair !== undefined
+    return checked
   }
 
   advance(now: number): void {
@@ -305,8 +312,14 @@ export class IceAgent implements Agent {
     return remote === undefined ? undefined : this.#list.add(local, remote, this.#controlling, from)
   }
 
-  #check(pair: Pair, now: number): void {
+  /** False when enough was sent to this address in vain: the pair has failed then. */
+  #check(pair: Pair, now: number): boolean {
     const { ufrag, renomination } = this.#remote as RemoteDescription
+    const opener = this.#caution.appliesTo(pair, now)
+    if (!pair.valid && !opener && !this.#budget.take(pair.to, pair.heard, now)) {
+      this.#drop(pair, 'enough was sent to this address without an answer')
+      return false
+    }
     this.#outgoing.send(
       pair,
       {
@@ -316,7 +329,7 @@ export class IceAgent implements Agent {
         tieBreaker: this.#tieBreaker,
         renomination,
       },
-      this.#caution.appliesTo(pair, now),
+      opener,
       now,
     )
     if (pair.valid) {
@@ -328,6 +341,7 @@ export class IceAgent implements Agent {
       pair.nextCheckAt = now + (this.#patience.met ? nextInterval(pair) : this.#list.waitingInterval(pair))
       if (pair.opener) pair.nextCheckAt = Math.min(pair.nextCheckAt, Math.max(now, this.#caution.over))
     }
+    return true
   }
 
   #succeeded(pair: Pair, check: Check, message: Message, now: number): void {
@@ -337,6 +351,7 @@ export class IceAgent implements Agent {
       return
     }
     const first = !pair.valid
+    this.#budget.proven(pair.to)
     pair.answered(now, now - check.sentAt)
     pair.state = 'succeeded'
     pair.mapped = this.#candidates.localAt(pair.local, mapped, check.priority)

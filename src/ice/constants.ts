@@ -27,6 +27,15 @@ export const CHECK_LIFETIME = 12_000
 export const MAX_PAIRS = 100
 /** Remote candidates, at most; the signalled ones and the peer-reflexive ones each. */
 export const MAX_REMOTE_CANDIDATES = 64
+/**
+ * Checks that one session may send to one IP address that never answers, whatever the ports, our own bases, restarts and changes of mind: so many
+ * at once, then one more every so often. Six pairs get their whole run.
+ */
+export const BUDGET = { burst: 60, interval: 5_000 }
+/** The same where the peer's authenticated checks come from that address, though it answers none of ours. */
+export const HEARD_BUDGET = { burst: 200, interval: 500 }
+/** All of a session's checks to addresses that never answer. */
+export const SESSION_BUDGET = { burst: 1_000, interval: 500 }
 /** Checks remembered while the peer's credentials are not known yet. */
 export const MAX_EARLY_CHECKS = 32
 /** A 487 settles a conflict at once, two crossing ones perhaps the second time; a peer that sends more of them is out of its mind. */

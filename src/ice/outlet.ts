@@ -2,6 +2,7 @@
 import type { Base, Candidate, LocalCandidate } from '../candidates/index.ts'
 import type { Address, Random, SendFailure } from '../net/index.ts'
 import type { Message } from '../stun/index.ts'
+import type { CheckBudget } from './budget.ts'
 import type { Credentials } from './credentials.ts'
 import type { Pair } from './pair.ts'
 
@@ -37,6 +38,8 @@ export interface AgentOptions {
   readonly tieBreaker: bigint
   readonly controlling: boolean
   readonly random: Random
+  /** The session's, for all its generations. */
+  readonly budget: CheckBudget
   readonly outlet: AgentOutlet
 }
 

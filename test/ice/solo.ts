@@ -1,7 +1,16 @@
 /** One agent driven message by message: the test is its network, its clock and its peer. */
 import type { Base, Candidate, CandidateType, LocalCandidate } from '../../src/candidates/index.ts'
 import { candidatePriority, localPreference } from '../../src/candidates/index.ts'
-import { type Agent, type AgentEvent, type AgentOutlet, IceAgent, LiteAgent, type Pair, type Verdict } from '../../src/ice/index.ts'
+import {
+  type Agent,
+  type AgentEvent,
+  type AgentOutlet,
+  CheckBudget,
+  IceAgent,
+  LiteAgent,
+  type Pair,
+  type Verdict,
+} from '../../src/ice/index.ts'
 import { Address, type Paced, Pacer, Prefix, type SendFailure, type Timer } from '../../src/net/index.ts'
 import { Attribute, IntegrityKey, Message, MessageWriter, Method } from '../../src/stun/index.ts'
 import { ManualClock, SeededRandom } from '../stun/manual-clock.ts'
@@ -70,6 +79,7 @@ export interface SoloOptions {
 export class Solo implements AgentOutlet, Paced {
   readonly clock: ManualClock = new ManualClock()
   readonly pacer: Pacer = new Pacer(this.clock)
+  readonly budget: CheckBudget = new CheckBudget()
   readonly agent: Agent
   readonly base: Base
   readonly sent: Sent[] = []
@@ -91,7 +101,9 @@ export class Solo implements AgentOutlet, Paced {
     this.#random = new SeededRandom(seed)
     this.base = makeBase('10.0.0.1')
     const random = this.#random
-    this.agent = lite ? new LiteAgent(OURS, this) : new IceAgent({ local: OURS, tieBreaker, controlling, random, outlet: this })
+    this.agent = lite
+      ? new LiteAgent(OURS, this)
+      : new IceAgent({ local: OURS, tieBreaker, controlling, random, budget: this.budget, outlet: this })
   }
 
   get now(): number {
