@@ -5,7 +5,7 @@
  */
 import type { Base, Candidate, LocalCandidate } from '../candidates/index.ts'
 import type { Address, Random, SendFailure } from '../net/index.ts'
-import { Attribute, IntegrityKey, type Message, MessageWriter } from '../stun/index.ts'
+import { Attribute, IntegrityKey, type Message } from '../stun/index.ts'
 import type { CheckBudget } from './budget.ts'
 import { CandidateSet } from './candidate-set.ts'
 import { Caution } from './caution.ts'
@@ -29,7 +29,6 @@ export class IceAgent implements Agent {
   readonly #budget: CheckBudget
   readonly #outlet: AgentOutlet
   readonly #list = new CheckList((pair) => this.#drop(pair, 'too many pairs'))
-  readonly #writer = new MessageWriter(576)
   readonly #outgoing: OutgoingChecks
   readonly #candidates = new CandidateSet()
   readonly #nominator = new Nominator()
@@ -183,7 +182,7 @@ export class IceAgent implements Agent {
     if (judgement.kind === 'stranger') return 'stranger'
     if (judgement.kind === 'ignore' || !this.#outlet.mayUse(base, from)) return 'taken'
     if (judgement.kind === 'refuse') {
-      this.#outlet.send(base, from, writeError(this.#writer, message, judgement.error, this.#localKey), false)
+      this.#outlet.send(base, from, writeError(message, judgement.error, this.#localKey), false)
       return 'taken'
     }
     const { sender, content, switchRole } = judgement
@@ -196,7 +195,7 @@ export class IceAgent implements Agent {
       pair = this.#pairFrom(base, from, content.priority)
       if (pair === undefined) return 'taken'
     }
-    this.#outlet.send(base, from, writeSuccess(this.#writer, message, from, this.#localKey), false)
+    this.#outlet.send(base, from, writeSuccess(message, from, this.#localKey), false)
     if (pair !== undefined) {
       this.#heard(pair, content, now)
       this.peerKnows(now)

@@ -1,6 +1,6 @@
 /** Connectivity checks and their answers on the wire (RFC 8445 7.1 and 7.3, RFC 8489 9.1). */
 import type { Address } from '../net/index.ts'
-import { Attribute, type IntegrityKey, type Message, type MessageWriter, Method } from '../stun/index.ts'
+import { Attribute, type IntegrityKey, type Message, MessageWriter, Method } from '../stun/index.ts'
 
 /** The comprehension-required attributes that mean something in a check; any other gets a 420 (RFC 8489 6.3.1). */
 export const KNOWN_IN_CHECKS: ReadonlySet<number> = new Set([
@@ -14,6 +14,9 @@ export const KNOWN_IN_CHECKS: ReadonlySet<number> = new Set([
   Attribute.Priority,
   Attribute.UseCandidate,
 ])
+
+/** One for all agents: what it wrote is copied before the next message. */
+const writer = new MessageWriter(576)
 
 export interface CheckRequest {
   readonly transactionId: Uint8Array
@@ -31,7 +34,7 @@ export interface CheckRequest {
 }
 
 /** The caller owns the bytes. */
-export function writeCheck(writer: MessageWriter, check: CheckRequest): Uint8Array {
+export function writeCheck(check: CheckRequest): Uint8Array {
   writer
     .start('request', Method.Binding, check.transactionId)
     .text(Attribute.Username, check.username)
@@ -43,7 +46,7 @@ export function writeCheck(writer: MessageWriter, check: CheckRequest): Uint8Arr
 }
 
 /** Success with the address that the request came from (RFC 8445 7.3.1.2). The caller owns the bytes. */
-export function writeSuccess(writer: MessageWriter, request: Message, observed: Address, key: IntegrityKey): Uint8Array {
+export function writeSuccess(request: Message, observed: Address, key: IntegrityKey): Uint8Array {
   return writer
     .start('success', Method.Binding, request.transactionId)
     .address(Attribute.XorMappedAddress, observed)
@@ -55,7 +58,6 @@ export function writeSuccess(writer: MessageWriter, request: Message, observed: 
 
 /** The caller owns the bytes. */
 export function writeError(
-  writer: MessageWriter,
   request: Message,
   error: { readonly code: number; readonly reason: string; readonly unknown?: readonly number[] },
   key: IntegrityKey,

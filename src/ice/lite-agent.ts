@@ -4,7 +4,7 @@
  */
 import type { Base, Candidate, LocalCandidate } from '../candidates/index.ts'
 import type { Address, SendFailure } from '../net/index.ts'
-import { IntegrityKey, type Message, MessageWriter } from '../stun/index.ts'
+import { IntegrityKey, type Message } from '../stun/index.ts'
 import { CandidateSet } from './candidate-set.ts'
 import { CheckList } from './check-list.ts'
 import { type CheckContent, writeError, writeSuccess } from './check-message.ts'
@@ -25,7 +25,6 @@ export class LiteAgent implements Agent {
   readonly allTried = true
   readonly #localKey: IntegrityKey
   readonly #outlet: AgentOutlet
-  readonly #writer = new MessageWriter(576)
   readonly #list = new CheckList((pair) => this.#drop(pair, 'too many pairs'))
   readonly #candidates = new CandidateSet()
   readonly #early = new EarlyChecks()
@@ -124,14 +123,14 @@ export class LiteAgent implements Agent {
     if (judgement.kind === 'stranger') return 'stranger'
     if (judgement.kind === 'ignore' || !this.#outlet.mayUse(base, from)) return 'taken'
     if (judgement.kind === 'refuse') {
-      this.#outlet.send(base, from, writeError(this.#writer, message, judgement.error, this.#localKey), false)
+      this.#outlet.send(base, from, writeError(message, judgement.error, this.#localKey), false)
       return 'taken'
     }
     const { sender, content } = judgement
     const pair = this.#remote === undefined ? undefined : this.#pairFrom(base, from, content.priority)
     // No success without a place to remember it: the peer would send data that nobody takes.
     if (this.#remote === undefined ? !this.#early.keep({ base, from, sender, content }) : pair === undefined) return 'taken'
-    this.#outlet.send(base, from, writeSuccess(this.#writer, message, from, this.#localKey), false)
+    this.#outlet.send(base, from, writeSuccess(message, from, this.#localKey), false)
     if (pair !== undefined) {
       this.#heard(pair, content, now)
       this.#patience.meet(now)

@@ -1,7 +1,7 @@
 /** The checks that are on their way: writes them, knows which pair an answer belongs to, and forgets them when they are too old. */
 import { asPeerReflexive } from '../candidates/index.ts'
 import type { Random } from '../net/index.ts'
-import { type IntegrityKey, type Message, MessageWriter, transactionKey } from '../stun/index.ts'
+import { type IntegrityKey, type Message, transactionKey } from '../stun/index.ts'
 import { writeCheck } from './check-message.ts'
 import { CHECK_LIFETIME } from './constants.ts'
 import type { AgentOutlet } from './outlet.ts'
@@ -21,7 +21,6 @@ export interface CheckTerms {
 export class OutgoingChecks {
   readonly #outlet: Pick<AgentOutlet, 'send' | 'expect' | 'forget'>
   readonly #random: Random
-  readonly #writer = new MessageWriter(576)
   readonly #pairs = new Map<string, Pair>()
 
   constructor(outlet: Pick<AgentOutlet, 'send' | 'expect' | 'forget'>, random: Random) {
@@ -47,7 +46,7 @@ export class OutgoingChecks {
     pair.unanswered++
     this.#pairs.set(check.key, pair)
     this.#outlet.expect(check.key)
-    this.#outlet.send(pair.base, pair.to, writeCheck(this.#writer, { ...check, ...terms, transactionId }), opener)
+    this.#outlet.send(pair.base, pair.to, writeCheck({ ...check, ...terms, transactionId }), opener)
   }
 
   /** The check that a response answers. */

@@ -16,11 +16,20 @@ interface Mac {
   _cloneInto(to?: Mac): Mac
 }
 
+/** Keys whose pad blocks stay hashed: enough for those in use now. Ten thousand idle sessions need not keep 2 KB each for one check a while. */
+const PREPARED = 256
+
 const SHA1_LENGTH = 20
 const SHA256_LENGTH = 32
 
 const encoder = new TextEncoder()
 const digest = new Uint8Array(SHA256_LENGTH)
+/** Overwritten by every tag, so that a tag allocates no hash. */
+let workSha1: Mac | undefined
+let workSha256: Mac | undefined
+/** A ring. Weak, so that no key outlives its owner here. */
+const prepared: WeakRef<IntegrityKey>[] = []
+let next = 0
 /** A message whose length field must differ from the one on the wire is hashed from here, so that the datagram stays as it came. */
 let scratch = new Uint8Array(2048)
 
@@ -28,9 +37,6 @@ export class IntegrityKey {
   readonly #bytes: Uint8Array
   #sha1: Mac | undefined
   #sha256: Mac | undefined
-  /** Overwritten by every tag; kept so that a tag allocates no hash. */
-  #workSha1: Mac | undefined
-  #workSha256: Mac | undefined
 
   private constructor(bytes: Uint8Array) {
     this.#bytes = bytes
@@ -58,16 +64,32 @@ export class IntegrityKey {
    * @internal
    */
   tagSha1(message: Uint8Array, end: number, length: number): Uint8Array {
-    this.#sha1 ??= hmac.create(sha1, this.#bytes) as Mac
-    this.#workSha1 = this.#sha1._cloneInto(this.#workSha1)
-    return run(this.#workSha1, message, end, length, SHA1_LENGTH)
+    if (this.#sha1 === undefined) {
+      this.#sha1 = hmac.create(sha1, this.#bytes) as Mac
+      this.#keepPrepared()
+    }
+    workSha1 = this.#sha1._cloneInto(workSha1)
+    return run(workSha1, message, end, length, SHA1_LENGTH)
   }
 
   /** The same with HMAC-SHA256: 32 bytes. @internal */
   tagSha256(message: Uint8Array, end: number, length: number): Uint8Array {
-    this.#sha256 ??= hmac.create(sha256, this.#bytes) as Mac
-    this.#workSha256 = this.#sha256._cloneInto(this.#workSha256)
-    return run(this.#workSha256, message, end, length, SHA256_LENGTH)
+    if (this.#sha256 === undefined) {
+      this.#sha256 = hmac.create(sha256, this.#bytes) as Mac
+      this.#keepPrepared()
+    }
+    workSha256 = this.#sha256._cloneInto(workSha256)
+    return run(workSha256, message, end, length, SHA256_LENGTH)
+  }
+
+  /** In the place of whoever was prepared longest ago. */
+  #keepPrepared(): void {
+    const oldest = prepared[next]?.deref()
+    prepared[next] = new WeakRef(this)
+    next = (next + 1) % PREPARED
+    if (oldest === undefined || oldest === this) return
+    oldest.#sha1 = undefined
+    oldest.#sha256 = undefined
   }
 }
 
