@@ -24,20 +24,19 @@ export interface Claimant {
 export class Claim implements DataReceiver {
   /** Whose it is: the session. */
   readonly owner: object
-  readonly #shares: { readonly claimant: Claimant; readonly pair: Pair }[] = []
+  #shares: readonly { readonly claimant: Claimant; readonly pair: Pair }[] = []
 
   constructor(owner: object) {
     this.owner = owner
   }
 
   share(claimant: Claimant, pair: Pair): void {
-    if (!this.#shares.some((share) => share.pair === pair)) this.#shares.push({ claimant, pair })
+    if (!this.#shares.some((share) => share.pair === pair)) this.#shares = [...this.#shares, { claimant, pair }]
   }
 
   /** True when nobody is left. */
   leave(pair: Pair): boolean {
-    const index = this.#shares.findIndex((share) => share.pair === pair)
-    if (index >= 0) this.#shares.splice(index, 1)
+    this.#shares = this.#shares.filter((share) => share.pair !== pair)
     return this.#shares.length === 0
   }
 
@@ -59,7 +58,7 @@ export class Claim implements DataReceiver {
   }
 
   sendFailed(failure: SendFailure): void {
-    for (const { claimant, pair } of [...this.#shares]) claimant.refused(pair, failure)
+    for (const { claimant, pair } of this.#shares) claimant.refused(pair, failure)
   }
 
   /** Gives way to another session: when its own pairs are dead, or, with none alive yet, by an order that both ends see alike. */

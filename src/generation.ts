@@ -56,7 +56,7 @@ export class Generation implements AgentOutlet, CheckReceiver, Claimant, Paced {
   readonly #ground: Ground
   readonly #owner: GenerationOwner
   readonly #held: { readonly pair: Pair; readonly data: Uint8Array }[] = []
-  readonly #claims = new Map<Pair, Claim>()
+  #claims: readonly { readonly pair: Pair; readonly claim: Claim }[] = []
   /** Valid since the call of the agent that is running. */
   readonly #proven: Pair[] = []
   /** Calls of the agent within each other. */
@@ -125,7 +125,7 @@ export class Generation implements AgentOutlet, CheckReceiver, Claimant, Paced {
     this.#ground.pacer.withdraw(this)
     this.#ground.demultiplexer.deleteUfrag(this.agent.local.ufrag, this)
     if (this.#username !== undefined) this.#ground.demultiplexer.deleteUfrag(this.#username, this)
-    for (const pair of this.#claims.keys()) this.#unclaim(pair)
+    for (const { pair } of this.#claims) this.#unclaim(pair)
     this.#held.length = 0
   }
 
@@ -204,7 +204,7 @@ export class Generation implements AgentOutlet, CheckReceiver, Claimant, Paced {
     const present = this.#claimOn(pair.base, pair.to)
     const claim = present?.owner === this.#owner ? present : new Claim(this.#owner)
     claim.share(this, pair)
-    this.#claims.set(pair, claim)
+    this.#claims = [...this.#claims.filter((held) => held.pair !== pair), { pair, claim }]
     if (claim !== present) this.#ground.demultiplexer.claim(pair.base, pair.to, claim)
   }
 
@@ -214,9 +214,9 @@ export class Generation implements AgentOutlet, CheckReceiver, Claimant, Paced {
   }
 
   #unclaim(pair: Pair): void {
-    const claim = this.#claims.get(pair)
-    this.#claims.delete(pair)
-    if (claim?.leave(pair) === true) this.#ground.demultiplexer.release(pair.base, pair.to, claim)
+    const held = this.#claims.find((one) => one.pair === pair)
+    this.#claims = this.#claims.filter((one) => one !== held)
+    if (held?.claim.leave(pair) === true) this.#ground.demultiplexer.release(pair.base, pair.to, held.claim)
   }
 
   /** Hands over what waited for this pair to become valid, in the order it came. */

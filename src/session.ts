@@ -7,7 +7,7 @@ import type { Base, LocalCandidate } from './candidates/index.ts'
 import { Deferred } from './deferred.ts'
 import { diagnose } from './diagnostics.ts'
 import { SallyportError } from './errors.ts'
-import { Generation, type GenerationOwner, type Ground } from './generation.ts'
+import { Generation, type Ground } from './generation.ts'
 import { type AgentEvent, CheckBudget, type Credentials, newTieBreaker, type Pair } from './ice/index.ts'
 import type { Timer } from './net/index.ts'
 import { Outbox } from './outbox.ts'
@@ -42,14 +42,8 @@ export class Session extends SafeEmitter<SessionEvents> {
   readonly #outbox = new Outbox()
   readonly #tieBreaker: bigint
   readonly #drained = (): void => this.safeEmit('drain')
-  readonly #owner: GenerationOwner = {
-    budget: new CheckBudget(),
-    agentEvent: (generation, event) => this.#agentEvent(generation, event),
-    receive: (data) => this.#receive(data),
-    checked: (generation) => {
-      if (generation === this.#current) this.#assessTried()
-    },
-  }
+  /** @internal What may be sent to addresses that never answer, by all generations. */
+  readonly budget: CheckBudget = new CheckBudget()
   #state: SessionState = 'idle'
   #current: Generation | undefined
   #previous: Generation | undefined
@@ -75,20 +69,9 @@ export class Session extends SafeEmitter<SessionEvents> {
     this.#host = host
     this.#log = new SessionLog(peer)
     this.#tieBreaker = newTieBreaker(host.random)
-    this.#signaller = new Signaller(host.timers, host.random, {
-      describe: () => this.#describe(),
-      emit: (signal) => {
-        const heard = this.listenerCount('signal') > 0
-        this.#assessCaution()
-        diagnose('signal', () => ({ event: 'sent', peer, seq: signal.seq, candidates: signal.candidates.length }))
-        this.safeEmit('signal', signal)
-        return heard
-      },
-      settled: () => this.#current?.agent.selected !== undefined,
-    })
-    ;(this as EventEmitter).on('newListener', (event) => {
-      if (event === 'signal') this.#signaller.listened()
-    })
+    // The session itself, rather than closures of its own, hears of everything: there may be ten thousand.
+    this.#signaller = new Signaller(host.timers, host.random, this)
+    ;(this as EventEmitter).on('newListener', heedListener)
   }
 
   get state(): SessionState {
@@ -242,12 +225,19 @@ export class Session extends SafeEmitter<SessionEvents> {
 
   // ── from the generations ──
 
-  #receive(data: Uint8Array): void {
+  /** @internal */
+  receive(data: Uint8Array): void {
     this.#received++
     this.safeEmitOne('message', data)
   }
 
-  #agentEvent(generation: Generation, event: AgentEvent): void {
+  /** @internal A check went out. */
+  checked(generation: Generation): void {
+    if (generation === this.#current) this.#assessTried()
+  }
+
+  /** @internal */
+  agentEvent(generation: Generation, event: AgentEvent): void {
     switch (event.kind) {
       case 'role':
         this.#note(`now ${event.controlling ? 'controlling' : 'controlled'}`)
@@ -281,7 +271,7 @@ export class Session extends SafeEmitter<SessionEvents> {
     this.#generations++
     // Nothing of the new one has gone anywhere yet.
     this.#tried = 0
-    const current = new Generation(this.#generations, this.#host, this.#owner, this.#tieBreaker, local)
+    const current = new Generation(this.#generations, this.#host, this, this.#tieBreaker, local)
     this.#current = current
     this.#note(`generation ${this.#generations}: ${why}`)
     current.open()
@@ -362,7 +352,15 @@ export class Session extends SafeEmitter<SessionEvents> {
     return signal.controlling === undefined ? undefined : !signal.controlling
   }
 
-  #describe(): SignalContent | undefined {
+  /** @internal Somebody new listens for signals. */
+  heeded(): void {
+    this.#signaller.listened()
+  }
+
+  // ── from the signaller ──
+
+  /** @internal What there is to say now. */
+  describe(): SignalContent | undefined {
     const agent = this.#current?.agent
     if (agent === undefined) return undefined
     return {
@@ -375,6 +373,20 @@ export class Session extends SafeEmitter<SessionEvents> {
       ...(this.#tried === 0 ? {} : { tried: this.#tried }),
       ...(this.#host.gathered ? { end: true } : {}),
     }
+  }
+
+  /** @internal Gives a signal to whoever listens; false when nobody does. */
+  giveSignal(signal: Signal): boolean {
+    const heard = this.listenerCount('signal') > 0
+    this.#assessCaution()
+    diagnose('signal', () => ({ event: 'sent', peer: this.peer, seq: signal.seq, candidates: signal.candidates.length }))
+    this.safeEmit('signal', signal)
+    return heard
+  }
+
+  /** @internal There is a path: what is unheard is not urgent any more. */
+  settled(): boolean {
+    return this.#current?.agent.selected !== undefined
   }
 
   #peerLeft(): void {
@@ -509,4 +521,9 @@ export class Session extends SafeEmitter<SessionEvents> {
   #note(text: string): void {
     this.#log.note(this.#host.timers.now(), text)
   }
+}
+
+/** One for all sessions; `this` is the one that is listened to. */
+function heedListener(this: Session, event: string): void {
+  if (event === 'signal') this.heeded()
 }

@@ -209,7 +209,7 @@ export class IceAgent implements Agent {
   }
 
   handleResponse(message: Message, base: Base, from: Address, now: number): Verdict {
-    const sent = this.#outgoing.find(message)
+    const sent = this.#outgoing.find(message, this.pairs)
     if (sent === undefined || this.#remoteKey === undefined) return 'stranger'
     const { pair, check } = sent
     // Success or error, it counts for nothing before it is authentic (RFC 8489 9.1.4).
@@ -217,7 +217,7 @@ export class IceAgent implements Agent {
     this.#outgoing.forget(pair, check)
     // From elsewhere, or to another socket, than was asked: the two directions differ (RFC 8445 7.2.5.2.1).
     if (pair.base !== base || pair.to.key !== from.key) {
-      if (!pair.valid && pair.outstanding.size === 0) pair.fail(`answered from ${from}`)
+      if (!pair.valid && pair.outstanding.length === 0) pair.fail(`answered from ${from}`)
     } else if (message.unknownRequired(KNOWN_IN_CHECKS).length > 0) {
       // RFC 8489 6.3.3 and 6.3.4: the transaction has failed.
       if (!pair.valid) this.#drop(pair, 'answered with an attribute that has to be understood and is not')
@@ -270,7 +270,7 @@ export class IceAgent implements Agent {
   close(): void {
     this.#closed = true
     this.#expected = Number.POSITIVE_INFINITY
-    this.#outgoing.clear()
+    for (const pair of this.pairs) this.#outgoing.forgetAll(pair)
     this.#events = []
   }
 
@@ -446,10 +446,8 @@ export class IceAgent implements Agent {
     next = Math.min(next, this.#nominator.decideAt)
     for (const pair of this.pairs) {
       if (pair.valid) next = Math.min(next, pair.consentAt, consentExpiresAt(pair))
-      for (const check of pair.outstanding.values()) {
-        next = Math.min(next, check.sentAt + CHECK_LIFETIME)
-        break // the oldest comes first
-      }
+      const [oldest] = pair.outstanding
+      if (oldest !== undefined) next = Math.min(next, oldest.sentAt + CHECK_LIFETIME)
     }
     const patience = this.#patience.endsAt()
     return patience > now ? Math.min(next, patience) : next
@@ -458,7 +456,7 @@ export class IceAgent implements Agent {
 
 /** It had all its checks, and the last of them can bring no answer any more. */
 function isExhausted(pair: Pair): boolean {
-  return pair.state === 'in-progress' && pair.outstanding.size === 0 && pair.nextCheckAt === Number.POSITIVE_INFINITY
+  return pair.state === 'in-progress' && pair.outstanding.length === 0 && pair.nextCheckAt === Number.POSITIVE_INFINITY
 }
 
 /** 64 random bits (RFC 8445 16.1). */

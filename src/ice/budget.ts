@@ -39,12 +39,12 @@ class Bucket {
 
 export class CheckBudget {
   /** By IP address: whoever lives there has to bear what goes to any of its ports. */
-  readonly #unproven = new Map<string, Bucket>()
+  #unproven: Map<string, Bucket> | undefined
   #all: Bucket | undefined
 
   /** IP addresses that something was sent to, and that are neither proven nor forgotten. */
   get size(): number {
-    return this.#unproven.size
+    return this.#unproven?.size ?? 0
   }
 
   /**
@@ -53,12 +53,13 @@ export class CheckBudget {
    */
   take({ ip }: Address, heard: boolean, now: number): boolean {
     this.#all ??= new Bucket(SESSION_BUDGET, now)
+    this.#unproven ??= new Map()
     const allowance = heard ? HEARD_BUDGET : BUDGET
     let bucket = this.#unproven.get(ip)
     // What is heard for the first time starts anew.
     if (bucket === undefined || (heard && bucket.allowance !== allowance)) bucket = new Bucket(allowance, now)
     if (bucket.left(now) < 1 || this.#all.left(now) < 1) return false
-    if (!this.#unproven.has(ip) && this.#unproven.size >= TIDY_AT) this.#tidy(now)
+    if (!this.#unproven.has(ip) && this.#unproven.size >= TIDY_AT) this.#tidy(this.#unproven, now)
     bucket.spend(now)
     this.#all.spend(now)
     this.#unproven.set(ip, bucket)
@@ -67,11 +68,13 @@ export class CheckBudget {
 
   /** An answer came from there. */
   proven({ ip }: Address): void {
-    this.#unproven.delete(ip)
+    this.#unproven?.delete(ip)
+    // Most sessions live long with nothing to remember here.
+    if (this.#unproven?.size === 0) this.#unproven = undefined
   }
 
   /** Forgets what is as good as new. */
-  #tidy(now: number): void {
-    for (const [ip, bucket] of this.#unproven) if (bucket.left(now) >= bucket.allowance.burst) this.#unproven.delete(ip)
+  #tidy(unproven: Map<string, Bucket>, now: number): void {
+    for (const [ip, bucket] of unproven) if (bucket.left(now) >= bucket.allowance.burst) unproven.delete(ip)
   }
 }

@@ -4,16 +4,17 @@ import type { Address } from '../net/index.ts'
 import { MAX_REMOTE_CANDIDATES } from './constants.ts'
 
 export class CandidateSet {
-  readonly #bases = new Map<Base, LocalCandidate>()
-  readonly #locals = new Map<string, LocalCandidate>()
+  // Made anew at each change, which is rare: an array that grows reserves room for seventeen.
+  #bases: readonly LocalCandidate[] = []
+  #locals: readonly LocalCandidate[] = []
   readonly #remotes = new Map<string, Candidate>()
   /** Peer-reflexive candidates ever learnt: for foundations that no other has. */
   #learnt = 0
   #ended = false
 
   /** One for each base: what checks leave from (RFC 8445 6.1.2.4). */
-  get bases(): Iterable<LocalCandidate> {
-    return this.#bases.values()
+  get bases(): readonly LocalCandidate[] {
+    return this.#bases
   }
 
   get remotes(): readonly Candidate[] {
@@ -21,21 +22,21 @@ export class CandidateSet {
   }
 
   ofBase(base: Base): LocalCandidate | undefined {
-    return this.#bases.get(base)
+    return this.#bases.find((local) => local.base === base)
   }
 
   /** True when it brings a base that can be checked from. */
   addLocal(candidate: LocalCandidate): boolean {
-    const key = localKey(candidate.base, candidate.address)
-    if (!this.#locals.has(key)) this.#locals.set(key, candidate)
-    if ((candidate.type !== 'host' && candidate.type !== 'relay') || this.#bases.has(candidate.base)) return false
-    this.#bases.set(candidate.base, candidate)
+    if (this.#find(candidate.base, candidate.address) === undefined) this.#locals = [...this.#locals, candidate]
+    if ((candidate.type !== 'host' && candidate.type !== 'relay') || this.ofBase(candidate.base) !== undefined) return false
+    this.#bases = [...this.#bases, candidate]
     return true
   }
 
   removeBase(base: Base): void {
-    this.#bases.delete(base)
-    for (const [key, candidate] of this.#locals) if (candidate.base === base) this.#locals.delete(key)
+    const stays = (local: LocalCandidate): boolean => local.base !== base
+    this.#bases = this.#bases.filter(stays)
+    this.#locals = this.#locals.filter(stays)
   }
 
   /** The peer said that there are no more. */
@@ -80,8 +81,7 @@ export class CandidateSet {
 
   /** The local candidate that the peer sees: a known one, or a peer-reflexive one learnt now (RFC 8445 7.2.5.3.1). */
   localAt(base: LocalCandidate, mapped: Address, priority: number): LocalCandidate {
-    const key = localKey(base.base, mapped)
-    let local = this.#locals.get(key)
+    let local = this.#find(base.base, mapped)
     if (local === undefined) {
       const foundation = `prflx${++this.#learnt}`
       local = {
@@ -95,9 +95,13 @@ export class CandidateSet {
         server: undefined,
       }
       // A peer that shows another address each time, or a NAT that does, is not remembered for ever.
-      if (this.#locals.size < MAX_REMOTE_CANDIDATES) this.#locals.set(key, local)
+      if (this.#locals.length < MAX_REMOTE_CANDIDATES) this.#locals = [...this.#locals, local]
     }
     return local
+  }
+
+  #find(base: Base, address: Address): LocalCandidate | undefined {
+    return this.#locals.find((local) => local.base === base && local.address.key === address.key)
   }
 
   /** So many of either sort: peer-reflexive ones must not shut out what is signalled. */
@@ -106,8 +110,4 @@ export class CandidateSet {
     for (const { type } of this.#remotes.values()) if ((type === 'prflx') === peerReflexive) count++
     return count
   }
-}
-
-function localKey(base: Base, address: Address): string {
-  return `${base.id} ${address.key}`
 }

@@ -21,7 +21,6 @@ export interface CheckTerms {
 export class OutgoingChecks {
   readonly #outlet: Pick<AgentOutlet, 'send' | 'expect' | 'forget'>
   readonly #random: Random
-  readonly #pairs = new Map<string, Pair>()
 
   constructor(outlet: Pick<AgentOutlet, 'send' | 'expect' | 'forget'>, random: Random) {
     this.#outlet = outlet
@@ -39,38 +38,37 @@ export class OutgoingChecks {
       nomination: terms.renomination ? pair.nominating : undefined,
       priority: asPeerReflexive(pair.local.priority),
     }
-    pair.outstanding.set(check.key, check)
+    pair.outstanding = [...pair.outstanding, check]
     pair.sent++
     pair.opener = opener
     if (opener) pair.firstOpenerAt ??= now
     pair.unanswered++
-    this.#pairs.set(check.key, pair)
     this.#outlet.expect(check.key)
     this.#outlet.send(pair.base, pair.to, writeCheck({ ...check, ...terms, transactionId }), opener)
   }
 
   /** The check that a response answers. */
-  find(response: Message): { readonly pair: Pair; readonly check: Check } | undefined {
-    const pair = this.#pairs.get(response.transactionKey)
-    const check = pair?.outstanding.get(response.transactionKey)
-    return pair === undefined || check === undefined ? undefined : { pair, check }
+  find(response: Message, pairs: readonly Pair[]): { readonly pair: Pair; readonly check: Check } | undefined {
+    const key = response.transactionKey
+    for (const pair of pairs) {
+      const check = pair.outstanding.find((one) => one.key === key)
+      if (check !== undefined) return { pair, check }
+    }
+    return undefined
   }
 
   forget(pair: Pair, check: Check): void {
-    pair.outstanding.delete(check.key)
-    this.#pairs.delete(check.key)
+    pair.outstanding = pair.outstanding.filter((one) => one !== check)
     this.#outlet.forget(check.key)
   }
 
   forgetAll(pair: Pair): void {
-    for (const check of pair.outstanding.values()) this.forget(pair, check)
+    for (const { key } of pair.outstanding) this.#outlet.forget(key)
+    pair.outstanding = []
   }
 
   expire(pair: Pair, now: number): void {
-    for (const check of pair.outstanding.values()) if (now >= check.sentAt + CHECK_LIFETIME) this.forget(pair, check)
-  }
-
-  clear(): void {
-    for (const pair of new Set(this.#pairs.values())) this.forgetAll(pair)
+    for (let oldest = pair.outstanding[0]; oldest !== undefined && now >= oldest.sentAt + CHECK_LIFETIME; oldest = pair.outstanding[0])
+      this.forget(pair, oldest)
   }
 }

@@ -38,7 +38,8 @@ export class Pair {
   priority: PairPriority
   /** Lower is checked earlier; see `likelihood`. */
   readonly likelihood: number
-  readonly outstanding: Map<string, Check> = new Map()
+  /** The oldest first. */
+  outstanding: readonly Check[] = []
   /** Checks sent without an answer since the last one, or since it was revived. */
   unanswered = 0
   sent = 0

@@ -27,7 +27,7 @@ export class SignalExchange {
   #peer: string | undefined
   #peerSeq = 0
   #mistaken = false
-  readonly #retired = new Map<string, number>()
+  #retired: Map<string, number> | undefined
 
   constructor(random: Random) {
     this.id = [...random.bytes(8)].map((byte) => byte.toString(16).padStart(2, '0')).join('')
@@ -68,7 +68,7 @@ export class SignalExchange {
     if (id !== this.#peer) {
       // A late word of an earlier incarnation says nothing. But if it is alive after all, our answer, which goes to another one, tells it
       // that it has to say something new.
-      if (seq <= (this.#retired.get(id) ?? -1)) return { news: false, incarnation: false, answer }
+      if (seq <= (this.#retired?.get(id) ?? -1)) return { news: false, incarnation: false, answer }
       // The end of an incarnation that is not the present one ends nothing.
       if (signal.bye === true) {
         this.#retire(id, seq)
@@ -76,7 +76,7 @@ export class SignalExchange {
       }
       const incarnation = this.#peer !== undefined
       if (this.#peer !== undefined) this.#retire(this.#peer, this.#peerSeq)
-      this.#retired.delete(id)
+      this.#retired?.delete(id)
       this.#peer = id
       this.#peerSeq = seq
       this.#acknowledged = ack
@@ -95,10 +95,11 @@ export class SignalExchange {
   }
 
   #retire(id: string, seq: number): void {
-    this.#retired.set(id, seq)
-    for (const oldest of this.#retired.keys()) {
-      if (this.#retired.size <= MAX_RETIRED) break
-      this.#retired.delete(oldest)
+    const retired = this.#retired ?? new Map<string, number>()
+    this.#retired = retired.set(id, seq)
+    for (const oldest of retired.keys()) {
+      if (retired.size <= MAX_RETIRED) break
+      retired.delete(oldest)
     }
   }
 }

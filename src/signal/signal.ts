@@ -91,8 +91,17 @@ export function readSignal(value: unknown): ReadSignal | string {
   return { signal: signal as Signal, tieBreaker, candidates, refused }
 }
 
-export function candidateLines(candidates: readonly Candidate[]): string[] {
-  return candidates.map(formatCandidate)
+/** The lines of each list, which all sessions of a traversal share. */
+const lines = new WeakMap<readonly Candidate[], readonly string[]>()
+
+/** @param candidates a list that nobody changes */
+export function candidateLines(candidates: readonly Candidate[]): readonly string[] {
+  let known = lines.get(candidates)
+  if (known === undefined) {
+    known = Object.freeze(candidates.map(formatCandidate))
+    lines.set(candidates, known)
+  }
+  return known
 }
 
 export function tieText(tieBreaker: bigint): string {

@@ -24,7 +24,7 @@ export interface SignallerOutlet {
   /** What there is to say now; undefined for nothing. */
   describe(): SignalContent | undefined
   /** Returns false when nobody listened: it is said again to the first who does. */
-  emit(signal: Signal): boolean
+  giveSignal(signal: Signal): boolean
   /** There is a path: what is unheard is not urgent any more. */
   settled(): boolean
 }
@@ -36,16 +36,16 @@ export class Signaller {
   #exchange: SignalExchange
   /** Incarnations of ours that are over. */
   readonly #past: string[] = []
-  /** The content of the last signal; empty before the first. */
-  #said = ''
+  /** The content of the last signal. */
+  #said: SignalContent | undefined
   #unheard = false
   #announcing = false
   #answering: Timer | undefined
   #repeating: Timer | undefined
   #again = AGAIN
   /** When each change was said first. */
-  readonly #saidAt = new Map<number, number>()
-  #candidates = ''
+  #saidAt: Map<number, number> | undefined
+  #listed: readonly string[] | undefined
   #list = 0
   #listSaidAt = Number.POSITIVE_INFINITY
   /** The version of our list that the peer has sent checks to, and since when we know. */
@@ -98,18 +98,18 @@ export class Signaller {
 
   /** The last word to this peer, if there was a first one. What comes after it is another incarnation. */
   farewell(): void {
-    const content = this.#said === '' ? undefined : this.#outlet.describe()
+    const content = this.#said === undefined ? undefined : this.#outlet.describe()
     const exchange = this.#exchange
     this.stop()
     this.#past.push(exchange.id)
     if (this.#past.length > MAX_PAST) this.#past.shift()
     this.#exchange = new SignalExchange(this.#random)
-    this.#said = ''
-    this.#saidAt.clear()
+    this.#said = undefined
+    this.#saidAt = undefined
     this.#sayListAnew()
     this.#list = 0
     // Last: whoever hears it may close the session once more.
-    if (content !== undefined) this.#outlet.emit(exchange.compose({ ...content, candidates: [], bye: true }, true))
+    if (content !== undefined) this.#outlet.giveSignal(exchange.compose({ ...content, candidates: [], bye: true }, true))
   }
 
   stop(): void {
@@ -126,16 +126,15 @@ export class Signaller {
     this.#answering = undefined
     const content = this.#outlet.describe()
     if (content === undefined) return
-    const text = JSON.stringify(content)
-    const signal = this.#exchange.compose({ ...content, list: this.#listOf(content) }, text !== this.#said || mistaken)
-    this.#said = text
+    const change = mistaken || this.#said === undefined || !saysTheSame(content, this.#said)
+    const signal = this.#exchange.compose({ ...content, list: this.#listOf(content) }, change)
+    this.#said = content
     // Said again after it was heard, it would be timed from now and seem to be answered at once.
-    const { seq = 0 } = signal
-    if (!this.#exchange.heard && this.#saidAt.size < MAX_TIMED && !this.#saidAt.has(seq)) this.#saidAt.set(seq, this.#timers.now())
+    if (!this.#exchange.heard) this.#time(signal.seq ?? 0)
     this.#repeating?.cancel()
     this.#repeating = this.#timers.after(this.#again, () => this.#repeat())
     // Last: whoever hears it may close the session, and then nothing may be set any more.
-    this.#unheard = !this.#outlet.emit(signal)
+    this.#unheard = !this.#outlet.giveSignal(signal)
   }
 
   /**
@@ -152,17 +151,23 @@ export class Signaller {
 
   /** The next signal counts as a new list, which the peer has to try anew: its NAT has forgotten the last attempt, or it is another peer. */
   #sayListAnew(): void {
-    this.#candidates = ''
+    this.#listed = undefined
     this.#tried = 0
     this.#listSaidAt = Number.POSITIVE_INFINITY
+  }
+
+  #time(seq: number): void {
+    this.#saidAt ??= new Map()
+    if (this.#saidAt.size < MAX_TIMED && !this.#saidAt.has(seq)) this.#saidAt.set(seq, this.#timers.now())
   }
 
   #learn({ to, tried = 0 }: Signal): void {
     const now = this.#timers.now()
     const { acknowledged } = this.#exchange
-    const saidAt = this.#saidAt.get(acknowledged)
+    const saidAt = this.#saidAt?.get(acknowledged)
     if (saidAt !== undefined) this.#rtt = Math.min(this.#rtt, now - saidAt)
-    for (const seq of this.#saidAt.keys()) if (seq <= acknowledged) this.#saidAt.delete(seq)
+    for (const seq of this.#saidAt?.keys() ?? []) if (seq <= acknowledged) this.#saidAt?.delete(seq)
+    if (this.#saidAt?.size === 0) this.#saidAt = undefined
     if (to !== this.#exchange.id || tried <= this.#tried) return
     this.#tried = tried
     this.#triedAt = now
@@ -170,9 +175,8 @@ export class Signaller {
 
   /** The version of the list, counted up when it changed. */
   #listOf({ candidates }: SignalContent): number {
-    const text = candidates.join()
-    if (text !== this.#candidates) {
-      this.#candidates = text
+    if (this.#listed === undefined || !sameLines(candidates, this.#listed)) {
+      this.#listed = candidates
       this.#list++
       this.#listSaidAt = this.#timers.now()
     }
@@ -186,4 +190,16 @@ export class Signaller {
     this.#again = Math.min(this.#again * 2, AGAIN_MOST)
     this.#say(mistaken)
   }
+}
+
+function saysTheSame(a: SignalContent, b: SignalContent): boolean {
+  const { candidates, ...rest } = a
+  const { candidates: others, ...otherRest } = b
+  const names = Object.keys(rest) as (keyof typeof rest)[]
+  if (names.length !== Object.keys(otherRest).length || !names.every((name) => rest[name] === otherRest[name])) return false
+  return sameLines(candidates, others)
+}
+
+function sameLines(a: readonly string[], b: readonly string[]): boolean {
+  return a === b || (a.length === b.length && a.every((line, index) => line === b[index]))
 }

@@ -34,17 +34,18 @@ let next = 0
 let scratch = new Uint8Array(2048)
 
 export class IntegrityKey {
-  readonly #bytes: Uint8Array
+  /** A password as text, which is there anyway, or bytes. */
+  readonly #secret: Uint8Array | string
   #sha1: Mac | undefined
   #sha256: Mac | undefined
 
-  private constructor(bytes: Uint8Array) {
-    this.#bytes = bytes
+  private constructor(secret: Uint8Array | string) {
+    this.#secret = secret
   }
 
   /** The key of the short-term mechanism, as ICE uses it (RFC 8489 9.1.1). */
   static shortTerm(password: string): IntegrityKey {
-    return new IntegrityKey(encoder.encode(opaqueString(password)))
+    return new IntegrityKey(opaqueString(password))
   }
 
   /** The key of the long-term mechanism, as TURN uses it (RFC 8489 9.2.2). MD5 by default, the only one RFC 5389 knows. */
@@ -65,7 +66,7 @@ export class IntegrityKey {
    */
   tagSha1(message: Uint8Array, end: number, length: number): Uint8Array {
     if (this.#sha1 === undefined) {
-      this.#sha1 = hmac.create(sha1, this.#bytes) as Mac
+      this.#sha1 = hmac.create(sha1, this.#keyBytes()) as Mac
       this.#keepPrepared()
     }
     workSha1 = this.#sha1._cloneInto(workSha1)
@@ -75,11 +76,15 @@ export class IntegrityKey {
   /** The same with HMAC-SHA256: 32 bytes. @internal */
   tagSha256(message: Uint8Array, end: number, length: number): Uint8Array {
     if (this.#sha256 === undefined) {
-      this.#sha256 = hmac.create(sha256, this.#bytes) as Mac
+      this.#sha256 = hmac.create(sha256, this.#keyBytes()) as Mac
       this.#keepPrepared()
     }
     workSha256 = this.#sha256._cloneInto(workSha256)
     return run(workSha256, message, end, length, SHA256_LENGTH)
+  }
+
+  #keyBytes(): Uint8Array {
+    return typeof this.#secret === 'string' ? encoder.encode(this.#secret) : this.#secret
   }
 
   /** In the place of whoever was prepared longest ago. */

@@ -21,7 +21,7 @@ class Speaker implements SignallerOutlet {
     return this.content
   }
 
-  emit(signal: Signal): boolean {
+  giveSignal(signal: Signal): boolean {
     this.said.push({ at: this.#clock.now(), signal })
     this.onSignal(signal)
     return this.listening
