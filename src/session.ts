@@ -309,6 +309,7 @@ export class Session extends SafeEmitter<SessionEvents> {
     // Before we know our own address outside, the peer cannot send to it.
     if (current === undefined || (gathering && !localCandidates.some(({ type }) => type === 'srflx'))) return
     const from = this.#signaller.sendsFrom(serverRtt / 2)
+    current.agent.expectRoundTrip(serverRtt)
     current.tell((agent, now) => agent.peerSends(from, now))
   }
 

@@ -37,6 +37,10 @@ export interface MeetOptions<T> {
   readonly late?: number
   /** What ends the meeting before its patience does: an answer on both sides, by default, or a path on both sides. */
   readonly goal?: 'answers' | 'paths'
+  /** Virtual milliseconds after which a question without an answer is asked again, from the first path on; never by default. */
+  readonly again?: number
+  /** Virtual milliseconds for which the two go on after the goal; 0 by default. */
+  readonly linger?: number
   /** Of every attachment to the internet. None by default. */
   readonly weather?: Omit<LabOptions, 'seed' | 'delay' | 'families' | 'hops'>
   /** Of the signalling channel. Perfect by default. */

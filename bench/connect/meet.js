@@ -7,10 +7,12 @@ const decode = (data) => new TextDecoder().decode(data)
 /**
  * `patience`: virtual milliseconds until a cell counts as one without a path. `late`: how much later the second peer starts.
  * `delay`, `signalling`: virtual milliseconds one way between two attachments of the internet, and of the channel.
- * `weather`: what else is wrong with the internet's links; `channel`: with the signalling. Data may be lost then: `goal: 'paths'`.
+ * `weather`: what else is wrong with the internet's links; `channel`: with the signalling. Data may be lost then: `goal: 'paths'`, or `again`:
+ * milliseconds after which an unanswered question is asked again. `linger`: virtual milliseconds from reaching the goal to the end.
  */
 export async function meetIn({ createLab, createTraversal, createStunServer }, cell, options = {}) {
-  const { seed = 1, patience = 8_000, delay = 20, signalling = 20, late = 0, goal = 'answers', weather, channel, inspect } = options
+  const { seed = 1, patience = 8_000, delay = 20, signalling = 20, late = 0, goal = 'answers' } = options
+  const { again, linger = 0, weather, channel, inspect } = options
   const lab = createLab({ ...weather, seed, delay, families: cell.families ?? [4] })
   const ips = []
   for (const name of ['stun1', 'stun2']) {
@@ -25,7 +27,7 @@ export async function meetIn({ createLab, createTraversal, createStunServer }, c
   const judged = inspect?.(hosts, ips, lab)
   const ends = lab.channel({ ...channel, delay: signalling })
   const startedAt = lab.clock.now()
-  const open = (index) => openSide(lab, hosts[index], createTraversal, servers, startedAt, ends[index])
+  const open = (index) => openSide(lab, hosts[index], createTraversal, servers, startedAt, ends[index], again)
   const [a, b] =
     late > 0
       ? [await lab.until(open(0)), await lab.run(late).then(() => lab.until(open(1)))]
@@ -33,13 +35,14 @@ export async function meetIn({ createLab, createTraversal, createStunServer }, c
   const limit = new Promise((resolve) => lab.after(patience, resolve))
   const reached = goal === 'answers' ? [a.answered, b.answered] : [a.session.ready, b.session.ready]
   await lab.until(Promise.race([Promise.all(reached), limit]))
+  await lab.run(linger)
   const sides = [a, b].map(report)
   const explanations = [a, b].map(({ session }) => session.explain())
   await Promise.all([a.traversal.close(), b.traversal.close()])
   return { sides, judged, explanations, lab }
 }
 
-async function openSide(lab, host, createTraversal, servers, startedAt, end) {
+async function openSide(lab, host, createTraversal, servers, startedAt, end, again) {
   const traversal = await createTraversal({ network: host, servers })
   const session = traversal.connect({ peer: 'the other' })
   const side = { traversal, session, firstPath: undefined, readyAt: undefined, heardAt: undefined, answeredAt: undefined, inbox: [] }
@@ -47,7 +50,14 @@ async function openSide(lab, host, createTraversal, servers, startedAt, end) {
   session.once('path', (path) => {
     side.firstPath = path
     side.readyAt = since()
+    if (again !== undefined) lab.after(again, ask)
   })
+  // Until there is a path the session keeps the first question.
+  const ask = () => {
+    if (side.answeredAt !== undefined || session.state === 'closed') return
+    session.send(encode('question'))
+    lab.after(again, ask)
+  }
   side.answered = new Promise((resolve) => {
     session.on('message', (data) => {
       const text = decode(data)

@@ -9,7 +9,7 @@ import { Attribute, IntegrityKey, type Message } from '../stun/index.ts'
 import type { CheckBudget } from './budget.ts'
 import { CandidateSet } from './candidate-set.ts'
 import { Caution } from './caution.ts'
-import { CheckList, nextInterval } from './check-list.ts'
+import { CheckList } from './check-list.ts'
 import { type CheckContent, KNOWN_IN_CHECKS, writeError, writeSuccess } from './check-message.ts'
 import { consentDelay, consentExpiresAt, forgiveSleep } from './consent.ts'
 import { CHECK_LIFETIME, CONSENT_EXPIRY, MAX_ROLE_CONFLICTS, SUSPECT_CHECKS } from './constants.ts'
@@ -114,6 +114,10 @@ export class IceAgent implements Agent {
       pair.nextCheckAt = Math.max(now, from)
     }
     this.#settle(now)
+  }
+
+  expectRoundTrip(rtt: number): void {
+    this.#list.roundTrip = rtt
   }
 
   addLocal(candidate: LocalCandidate, now: number): void {
@@ -334,10 +338,10 @@ export class IceAgent implements Agent {
     if (pair.valid) {
       // Should this one stay without an answer; an answer sets the time anew.
       pair.consentAt = now + consentDelay(true, this.#random)
-      pair.nextCheckAt = pair.nominating === undefined && !pair.suspect ? Number.POSITIVE_INFINITY : now + nextInterval(pair)
+      pair.nextCheckAt = pair.nominating === undefined && !pair.suspect ? Number.POSITIVE_INFINITY : now + this.#list.nextInterval(pair)
     } else {
       pair.state = 'in-progress'
-      pair.nextCheckAt = now + (this.#patience.met ? nextInterval(pair) : this.#list.waitingInterval(pair))
+      pair.nextCheckAt = now + (this.#patience.met ? this.#list.nextInterval(pair) : this.#list.waitingInterval(pair))
       if (pair.opener) pair.nextCheckAt = Math.min(pair.nextCheckAt, Math.max(now, this.#caution.over))
     }
     return true

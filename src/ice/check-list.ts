@@ -4,7 +4,16 @@
  */
 import { type Base, type Candidate, comparePairPriority, type LocalCandidate } from '../candidates/index.ts'
 import { Address } from '../net/index.ts'
-import { CHECK_INTERVALS, HEARD_INTERVALS, MAX_PAIRS, WAITING_CHECKS, WAITING_INTERVAL, WAITING_PAIRS } from './constants.ts'
+import {
+  CHECK_INTERVALS,
+  CONFIRM_INTERVALS,
+  HEARD_INTERVAL_MOST,
+  HEARD_INTERVALS,
+  MAX_PAIRS,
+  WAITING_CHECKS,
+  WAITING_INTERVAL,
+  WAITING_PAIRS,
+} from './constants.ts'
 import { byLikelihood, Pair, pairKey } from './pair.ts'
 
 export class CheckList {
@@ -13,6 +22,8 @@ export class CheckList {
   readonly #triggered: Pair[] = []
   readonly #evicted: (pair: Pair) => void
   #ordered: Pair[] | undefined
+  /** Milliseconds to the peer and back, as far as something else lets us guess; 0 when nothing does. */
+  roundTrip = 0
 
   /** @param evicted hears of a pair that had to make room for another, while it is still in the list */
   constructor(evicted: (pair: Pair) => void) {
@@ -107,13 +118,23 @@ export class CheckList {
     for (const pair of this.#pairs.values()) {
       if (pair.state !== 'in-progress') continue
       pair.unanswered = 1
-      pair.nextCheckAt = Math.min(pair.nextCheckAt, now + nextInterval(pair))
+      pair.nextCheckAt = Math.min(pair.nextCheckAt, now + this.nextInterval(pair))
     }
+  }
+
+  /** Milliseconds until the next check of a pair that has not answered; infinity when it had all it gets. */
+  nextInterval({ heard, valid, rtt, unanswered }: Pair): number {
+    const intervals = valid ? CONFIRM_INTERVALS : heard ? HEARD_INTERVALS : CHECK_INTERVALS
+    const interval = intervals[Math.max(unanswered - 1, 0)] ?? Number.POSITIVE_INFINITY
+    // Once a round trip is known, asking again before the answer can be there is waste.
+    if (rtt !== undefined) return Math.max(interval, rtt * 1.25)
+    // Where both sides check at once, the answer comes half a round trip after the peer's check did; what is asked before that is waste, too.
+    return heard ? Math.max(interval, Math.min(this.roundTrip * 0.6, HEARD_INTERVAL_MOST)) : interval
   }
 
   /** Until the next check while the peer may not have our signal: it cannot answer, but the likely NATs are kept open for it. */
   waitingInterval(pair: Pair): number {
-    const interval = nextInterval(pair)
+    const interval = this.nextInterval(pair)
     if (interval !== Number.POSITIVE_INFINITY) return interval
     const worthwhile = pair.likelihood <= 1 && pair.sent < WAITING_CHECKS && this.pairs.indexOf(pair) < WAITING_PAIRS
     return worthwhile ? WAITING_INTERVAL : interval
@@ -127,7 +148,15 @@ export class CheckList {
       if (pair.state !== 'failed' && (!pair.valid || pair.nominating !== undefined)) return pair
     }
     this.thaw(now)
-    return this.pairs.find((pair) => pair.state === 'waiting') ?? this.pairs.find((pair) => pair.nextCheckAt <= now)
+    return this.pairs.find((pair) => pair.state === 'waiting') ?? this.#mostOverdue(now)
+  }
+
+  /** Whoever has waited longest, so that where slots are scarce the pairs that ask often leave some to the others. */
+  #mostOverdue(now: number): Pair | undefined {
+    let most: Pair | undefined
+    for (const pair of this.pairs)
+      if (pair.nextCheckAt <= now && pair.nextCheckAt < (most?.nextCheckAt ?? Number.POSITIVE_INFINITY)) most = pair
+    return most
   }
 
   /** When the next ordinary check is due: now for a waiting pair, infinity when there is none. */
@@ -155,13 +184,6 @@ export class CheckList {
     this.delete(lowest)
     return true
   }
-}
-
-/** Milliseconds until the next check of a pair that has not answered; infinity when it had all it gets. */
-export function nextInterval({ heard, valid, rtt, unanswered }: Pair): number {
-  const interval = (heard || valid ? HEARD_INTERVALS : CHECK_INTERVALS)[Math.max(unanswered - 1, 0)] ?? Number.POSITIVE_INFINITY
-  // Once a round trip is known, asking again before the answer can be there is waste.
-  return rtt === undefined ? interval : Math.max(interval, rtt * 1.25)
 }
 
 /** The address to send to from this base, with our zone where it is link-local; undefined when the two do not go together. */

@@ -83,6 +83,8 @@ export class LiteAgent implements Agent {
 
   peerSends(): void {}
 
+  expectRoundTrip(): void {}
+
   addLocal(candidate: LocalCandidate): void {
     this.#candidates.addLocal(candidate)
   }

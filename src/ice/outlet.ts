@@ -61,6 +61,8 @@ export interface Agent {
   peerKnows(now: number): void
   /** From that time on, as far as we know, the peer has sent to our candidates; infinity says nothing. */
   peerSends(from: number, now: number): void
+  /** How long an answer of the peer's may take, until its own answers tell: a guess, in milliseconds. */
+  expectRoundTrip(rtt: number): void
   addLocal(candidate: LocalCandidate, now: number): void
   /** The base is gone: its pairs end now, not when consent runs out. */
   removeBase(base: Base, reason: string, now: number): void

@@ -122,13 +122,48 @@ describe('asking STUN servers', () => {
     scene.gatherer.addServer(alive)
     scene.clock.advance(1_000)
     const times = scene.asked.map(({ at }) => at)
-    expect(times.slice(0, 3)).toEqual([0, 100, 250])
+    expect(times.slice(0, 5)).toEqual([0, 50, 100, 175, 275])
     expect(new Set(scene.asked.map(({ message }) => message.transactionKey)).size).toBe(times.length)
     // An answer to any of them counts.
     scene.answer(scene.asked[0] as Asked, '203.0.113.5')
     expect(scene.changes[0]?.mapped).toBe('203.0.113.5:40000')
     scene.clock.advance(5_000)
     expect(scene.asked).toHaveLength(times.length)
+  })
+
+  it('C08 twelve requests in all, most of them in the first second', () => {
+    const scene = new Scene()
+    scene.gatherer.addBase(makeBase('10.0.0.1'))
+    scene.gatherer.addServer(dead)
+    scene.clock.advance(9_000)
+    expect(scene.asked).toHaveLength(12)
+    expect(scene.asked.filter(({ at }) => at <= 1_000)).toHaveLength(8)
+    expect(scene.changes.map(({ failure }) => failure)).toEqual(['no answer'])
+    expect(scene.transactions.size).toBe(0)
+  })
+
+  it('C25 every request waits for its slot of the pace, also those that ask anew', () => {
+    const scene = new Scene()
+    for (let i = 0; i < 6; i++) scene.gatherer.addBase(makeBase(`10.0.0.${i + 1}`))
+    for (const one of [alive, dead, other]) scene.gatherer.addServer(one)
+    scene.clock.advance(5_000)
+    const times = scene.asked.map(({ at }) => at)
+    expect(times.length).toBeGreaterThan(150)
+    expect(Math.min(...times.slice(1).map((time, i) => time - (times[i] as number)))).toBeGreaterThanOrEqual(5)
+  })
+
+  it('an answer takes back the request that waits for its slot', () => {
+    const scene = new Scene()
+    scene.gatherer.addBase(makeBase('10.0.0.1'))
+    scene.gatherer.addServer(alive)
+    scene.clock.advance(48)
+    // Someone else has the slot at 50 ms.
+    scene.pacer.request({ paced: () => true })
+    scene.clock.advance(3)
+    expect(scene.asked).toHaveLength(1)
+    scene.answer(scene.asked[0] as Asked, '203.0.113.5')
+    scene.clock.advance(5_000)
+    expect(scene.asked).toHaveLength(1)
   })
 
   it('C08 a dead server delays neither the others nor the end by more than its own nine seconds', () => {
