@@ -86,7 +86,9 @@ console.log(`node ${process.version}, loopback, ${starts} starts of ${rounds} ro
 for (const [index, bytes] of SIZES.entries()) {
   const ofSize = results[index] ?? []
   const ours = ofSize[0] ?? []
-  console.log(`\n${`${bytes} bytes`.padEnd(12)}${['packets/s', 'ours to it', 'CPU µs', 'ours to it'].map((head) => head.padStart(12)).join('')}`)
+  console.log(
+    `\n${`${bytes} bytes`.padEnd(12)}${['packets/s', 'ours to it', 'CPU µs', 'ours to it'].map((head) => head.padStart(12)).join('')}`,
+  )
   for (const [i, { name, about, least }] of CONTESTANTS.entries()) {
     const theirs = ofSize[i] ?? []
     const ratio = median(ours.map(({ rate }, r) => rate / (theirs[r]?.rate ?? 0)))
