@@ -3,14 +3,16 @@
  * `session.send` to `message` on a direct path over real sockets on loopback, beside raw node:dgram, in one run and in turns:
  * `npm run build && node bench/path.js [--starts 3] [--rounds 201]`
  *
- * Contestants are in `path/contestant.js`: ours by the public API; dgram tuned as far as it goes (a look-up that answers at once, the same
- * 4 MiB buffers, no callback), not connected, as a socket that serves many peers has to be; the same connected, which serves one; and dgram
- * as most programs use it. Each has a process to itself, so that none runs on code that was optimised for another one, and both of its ends in there:
- * what is counted is the whole cost of a datagram, sending and receiving. With two processes only the sender would count, who is the slower.
- * At most 64 datagrams are on their way at a time, the same for all, and all have to arrive.
+ * Contestants are in `path/contestant.js`: ours by the public API, on its own sockets and on the caller's; dgram tuned as far as it goes (a
+ * look-up that answers at once, the same 4 MiB buffers, no callback), not connected, as a socket that serves many peers has to be; the same
+ * connected, which serves one; and dgram as most programs use it. At most 64 datagrams are on their way at a time, the same for all, and
+ * all have to arrive.
  *
- * A round is 1,000 datagrams, one contestant after the other; a ratio is the median over the rounds of all starts, of packets per second within one
- * round. Beside it the same by processor time: a machine that others use too shifts the first one.
+ * Each has a process to itself, so that none runs on code that was optimised for another one, and both of its ends in there: what is
+ * counted is the whole cost of a datagram, sending and receiving. With two processes only the sender would count, who is the slower.
+ *
+ * A round is 1,000 datagrams, one contestant after the other; a ratio is the median over the rounds of all starts, of packets per second
+ * within one round. Beside it the same by processor time, in which a machine that others use too makes less of a difference.
  * Exit code 1 when ours is below 0.95 of dgram, or not faster than the naive user.
  */
 import { fork } from 'node:child_process'
@@ -20,9 +22,10 @@ import { parseArgs } from 'node:util'
 const SIZES = [100, 1_200]
 const DATAGRAMS = 1_000
 const WARM_UP = 40
-/** Ours to each of the others, at least; the connected socket is there to show what a datagram pays for being one of many. */
+/** `least`: ours to each of the others. The connected socket shows what a datagram pays for a socket that serves many; a session shares its own. */
 const CONTESTANTS = [
   { name: 'sallyport', about: 'two traversals, one session', least: 0 },
+  { name: 'shared', about: "the same on the caller's own sockets", least: 0 },
   { name: 'dgram', about: 'tuned, not connected', least: 0.95 },
   { name: 'connected', about: 'tuned, connected: for one peer only', least: 0 },
   { name: 'naive', about: 'default look-up, a callback for each datagram', least: 1 },

@@ -15,7 +15,6 @@ const LOOPBACK = '127.0.0.1'
 const BUFFER = 4 << 20
 
 /**
- * @typedef {() => void} Listener
  * @typedef {(data: Uint8Array) => void} Send
  * @typedef {(received: (data: Uint8Array) => void) => Promise<Send>} Opener
  */
@@ -25,7 +24,7 @@ const literal = (host, _options, done) => done(null, host, 4)
 
 /** @param {boolean} tuned */
 async function bound(tuned) {
-  const socket = createSocket(tuned ? { type: 'udp4', lookup: /** @type {any} */ (literal) } : 'udp4')
+  const socket = createSocket(tuned ? { type: 'udp4', lookup: /** @type {any} */ (literal) } : { type: 'udp4' })
   // Listening before it is asked to: with a look-up that answers at once, so does the socket.
   const listening = once(socket, 'listening')
   socket.bind(0, LOOPBACK)
@@ -37,19 +36,34 @@ async function bound(tuned) {
   return socket
 }
 
+/**
+ * Two traversals that hand each other their signals. @param {(data: Uint8Array) => void} received
+ * @param {import('../../dist/index.js').TraversalOptions} first @param {import('../../dist/index.js').TraversalOptions} second
+ * @returns {Promise<Send>}
+ */
+async function connect(received, first, second) {
+  const hosts = { loopback: true, include: [`${LOOPBACK}/32`], accept: (/** @type {any} */ { address }) => address.ip === LOOPBACK }
+  const [one, two] = await Promise.all([createTraversal({ hosts, ...first }), createTraversal({ hosts, ...second })])
+  const a = one.connect({ peer: 'b' })
+  const b = two.connect({ peer: 'a' })
+  a.on('signal', (signal) => void b.signal(signal))
+  b.on('signal', (signal) => void a.signal(signal))
+  b.on('message', received)
+  await Promise.all([a.ready, b.ready])
+  return (data) => void a.send(data)
+}
+
 /** @type {Record<string, Opener>} */
 const openers = {
-  /** Both ends by the public API, signals handed over directly. */
+  /** By the public API, on sockets of our own. */
   async sallyport(received) {
-    const hosts = { loopback: true, include: ['lo'], accept: (/** @type {any} */ { address }) => address.ip === LOOPBACK }
-    const [one, two] = await Promise.all([createTraversal({ hosts }), createTraversal({ hosts })])
-    const a = one.connect({ peer: 'b' })
-    const b = two.connect({ peer: 'a' })
-    a.on('signal', (signal) => void b.signal(signal))
-    b.on('signal', (signal) => void a.signal(signal))
-    b.on('message', received)
-    await Promise.all([a.ready, b.ready])
-    return (data) => void a.send(data)
+    return connect(received, {}, {})
+  },
+
+  /** The same on two sockets of the caller's, who goes on using them too. */
+  async shared(received) {
+    const [one, two] = await Promise.all([bound(true), bound(true)])
+    return connect(received, { socket: one }, { socket: two })
   },
 
   /** Both sockets take any remote, as ours do. */
