@@ -22,7 +22,7 @@ import { parseArgs } from 'node:util'
 const SIZES = [100, 1_200]
 const DATAGRAMS = 1_000
 const WARM_UP = 40
-/** `least`: ours to each of the others. The connected socket shows what a datagram pays for a socket that serves many; a session shares its own. */
+/** `least`: ours to each of the others. The connected one shows what a datagram pays for a socket that serves many, as a session's does. */
 const CONTESTANTS = [
   { name: 'sallyport', about: 'two traversals, one session', least: 0 },
   { name: 'shared', about: "the same on the caller's own sockets", least: 0 },

@@ -1,8 +1,8 @@
 // @ts-check
 /**
- * What `bench/stun.js` compares: STUN codecs from npm, each made to do the same work by its own public API. Whoever cannot do part of it is not
- * asked to: vs-stun has no check of what it reads. Others were looked at and do less: webrtc-stun, stun-js and node-turn know no ICE
- * attributes, node-stun only the addresses of RFC 3489, is-stun only tells STUN from other data.
+ * What `bench/stun.js` compares: STUN codecs from npm, each made to do the same work by its own public API. Whoever cannot do part of it
+ * is not asked to: vs-stun has no check of what it reads. Others were looked at and do less: webrtc-stun 3.0.0, stun-js 0.7.0 and node-turn
+ * 0.0.6 know no ICE attributes, node-stun 0.1.2 only the addresses of RFC 3489, is-stun 2.0.0 only tells STUN from other data.
  */
 import { Attribute, IntegrityKey, Message, MessageWriter, Method } from '../../dist/stun/index.js'
 
