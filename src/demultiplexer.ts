@@ -44,6 +44,10 @@ export class Demultiplexer {
   readonly #ufrags = new Map<string, CheckReceiver>()
   readonly #expected = new Map<string, CheckReceiver>()
   readonly #addresses = new Map<Base, Map<string, DataReceiver>>()
+  /** The answer to the last look-up: data comes in runs, and `from` is the same object for as long as one remote sends. */
+  #lastBase: Base | undefined
+  #lastFrom: Address | undefined
+  #lastOwner: DataReceiver | undefined
 
   /** @param passOn gives a datagram that is not ours to the socket's owner; false when there is none */
   constructor(transactions: Transactions, passOn: (base: Base, data: Uint8Array, from: Address) => boolean) {
@@ -70,7 +74,12 @@ export class Demultiplexer {
   }
 
   ownerOf(base: Base, from: Address): DataReceiver | undefined {
-    return this.#addresses.get(base)?.get(from.key)
+    if (from === this.#lastFrom && base === this.#lastBase) return this.#lastOwner
+    const owner = this.#addresses.get(base)?.get(from.key)
+    this.#lastBase = base
+    this.#lastFrom = from
+    this.#lastOwner = owner
+    return owner
   }
 
   claim(base: Base, from: Address, owner: DataReceiver): void {
@@ -80,6 +89,7 @@ export class Demultiplexer {
       this.#addresses.set(base, ofBase)
     }
     ofBase.set(from.key, owner)
+    this.#forgetLast()
   }
 
   /** Only its owner's: somebody else may have it by now. */
@@ -87,11 +97,13 @@ export class Demultiplexer {
     const ofBase = this.#addresses.get(base)
     if (ofBase?.get(from.key) !== owner) return
     ofBase.delete(from.key)
+    this.#forgetLast()
     if (ofBase.size === 0) this.#addresses.delete(base)
   }
 
   removeBase(base: Base): void {
     this.#addresses.delete(base)
+    this.#forgetLast()
   }
 
   /** Entries of every kind; 0 when nothing is left behind. */
@@ -100,11 +112,15 @@ export class Demultiplexer {
   }
 
   receive(base: Base, data: Uint8Array, from: Address): void {
-    const owner = this.#addresses.get(base)?.get(from.key)
+    const owner = this.ownerOf(base, from)
     const notOurs = looksLikeStun(data) ? this.#takeStun(base, data, from, owner) : 'stray'
     if (notOurs === undefined) return
     if (owner !== undefined) owner.handleData(data)
     else if (!this.#passOn(base, data, from)) this.dropped[notOurs]++
+  }
+
+  #forgetLast(): void {
+    this.#lastBase = this.#lastFrom = this.#lastOwner = undefined
   }
 
   #takeStun(base: Base, data: Uint8Array, from: Address, owner: DataReceiver | undefined): NotOurs {

@@ -12,7 +12,8 @@ const BUFFER_SIZES = [4 << 20, 1 << 20, 256 << 10]
 type Lookup = (host: string, options: unknown, done: (error: Error | null, address: string, family: number) => void) => void
 
 /** Every address here is a literal already; the default look-up would put off each datagram to a later tick. */
-const literal: Lookup = (host, _options, done) => done(null, host, host.includes(':') ? 6 : 4)
+const literal4: Lookup = (host, _options, done) => done(null, host, 4)
+const literal6: Lookup = (host, _options, done) => done(null, host, 6)
 
 /** Errors of a single datagram (a late ICMP message, a short shortage), after which the socket lives on. */
 const PASSING = new Set([
@@ -39,7 +40,10 @@ export function assertBindOptions(options: BindOptions): void {
 export async function bindDatagramSocket(options: BindOptions): Promise<DatagramSocket> {
   assertBindOptions(options)
   const { family, ip = family === 4 ? '0.0.0.0' : '::', port = 0 } = options
-  const socket = createSocket({ type: family === 4 ? 'udp4' : 'udp6', ipv6Only: family === 6, lookup: literal as never })
+  const socket =
+    family === 4
+      ? createSocket({ type: 'udp4', lookup: literal4 as never })
+      : createSocket({ type: 'udp6', ipv6Only: true, lookup: literal6 as never })
   await new Promise<void>((resolve, reject) => {
     socket.once('error', (cause) => {
       socket.close()

@@ -1,4 +1,7 @@
-/** Addresses a socket hears from, parsed once each, so that a datagram from a known remote costs two look-ups and no garbage. */
+/**
+ * Addresses a socket hears from, parsed once each, so that a datagram from a known remote costs two look-ups and no garbage, and none
+ * when it comes after another one of the same remote: Node.js makes a new string for each datagram, which a look-up has to hash.
+ */
 import { Address } from '../address.ts'
 
 /** Remotes kept before starting over. A session needs one or two; a sprayed source address costs no more than this. */
@@ -8,6 +11,9 @@ export class Remotes {
   readonly #limit: number
   readonly #byIp = new Map<string, Map<number, Address>>()
   #size = 0
+  #lastIp = ''
+  #lastPort = 0
+  #last: Address | undefined
 
   constructor(limit: number = LIMIT) {
     this.#limit = limit
@@ -15,8 +21,12 @@ export class Remotes {
 
   /** `ip` as the system writes it, zone included. Undefined for what is no address. */
   get(ip: string, port: number): Address | undefined {
-    const known = this.#byIp.get(ip)?.get(port)
-    return known ?? this.#add(ip, port)
+    if (port === this.#lastPort && ip === this.#lastIp) return this.#last
+    const address = this.#byIp.get(ip)?.get(port) ?? this.#add(ip, port)
+    this.#lastIp = ip
+    this.#lastPort = port
+    this.#last = address
+    return address
   }
 
   #add(ip: string, port: number): Address | undefined {

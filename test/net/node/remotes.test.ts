@@ -10,6 +10,21 @@ describe('remote addresses', () => {
     expect(remotes.get('192.0.2.1', 4001)?.key).toBe('192.0.2.1:4001')
   })
 
+  it('are told apart when datagrams of two of them come in turns, and from what is no address', () => {
+    const remotes = new Remotes()
+    const heard: readonly (readonly [ip: string, port: number])[] = [
+      ['192.0.2.1', 4000],
+      ['192.0.2.2', 4000],
+      ['192.0.2.2', 4001],
+      ['localhost', 4001],
+      ['192.0.2.1', 4000],
+      ['', 0],
+    ]
+    const keys = [...heard, ...heard].map(([ip, port]) => remotes.get(ip, port)?.key)
+    const once = ['192.0.2.1:4000', '192.0.2.2:4000', '192.0.2.2:4001', undefined, '192.0.2.1:4000', undefined]
+    expect(keys).toEqual([...once, ...once])
+  })
+
   it('RFC 4291 2.5.5.2: are IPv4 where IPv4 came over an IPv6 socket', () => {
     expect(new Remotes().get('::ffff:192.0.2.1', 4000)?.key).toBe('192.0.2.1:4000')
   })
