@@ -76,10 +76,12 @@ async function fuzzAlone(name) {
   let pulse = start
   const report = (/** @type {string} */ what) => {
     const elapsed = (performance.now() - start) / 1_000
+    const { user, system } = process.cpuUsage()
     const rate = Math.round(fuzzer.runs / elapsed)
+    const own = Math.round((fuzzer.runs * 1_000_000) / (user + system))
     const memory = Math.round(process.memoryUsage.rss() / 2 ** 20)
     console.log(
-      `${name}: ${what}, ${fuzzer.runs} runs in ${elapsed.toFixed(1)} s, ${rate}/s, coverage ${coverage.total} of ${coverage.size} counters, corpus ${fuzzer.entries.length}, ${memory} MB`,
+      `${name}: ${what}, ${fuzzer.runs} runs in ${elapsed.toFixed(1)} s, ${rate}/s (${own} per second of CPU), coverage ${coverage.total} of ${coverage.size} counters, corpus ${fuzzer.entries.length}, ${memory} MB`,
     )
   }
   console.log(`${name}: seed ${seed}`)

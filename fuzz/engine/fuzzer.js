@@ -8,8 +8,8 @@ import { Watchdog } from './watchdog.js'
 
 /** A turn of the event loop after so many runs, so that what is collected and what is asked from outside gets its chance. */
 const TURN = 1_000
-/** Shorter versions of a new input that are tried. */
-const TRIMS = 24
+/** Shorter versions of a new input that are tried: few, since what is new comes often at first and each of them is a run. */
+const TRIMS = 6
 
 /**
  * What is fuzzed. `run` and `settle` throw when something is wrong. A run that left traces says so by `stale`: then `settle` sees what
@@ -168,7 +168,7 @@ export class Fuzzer {
       if ((await this.#try(shorter)) !== undefined) return data
       const done = new Set(this.#coverage.features())
       if (news.every((feature) => done.has(feature))) data = shorter
-      chunk = Math.min(trial % 4 === 3 ? chunk >> 1 : chunk, data.length)
+      chunk = Math.min(trial % 2 === 1 ? chunk >> 1 : chunk, data.length)
     }
     return data
   }
