@@ -7,7 +7,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { Attribute, MessageWriter, Method } from '../dist/stun/index.js'
 import { Meeting } from './scene/meeting.js'
 import { INTEGRITY, LENGTH, PRINT } from './scene/seal.js'
-import { ANSWER, inputOf, MOMENTS } from './targets/demultiplexer.js'
+import { ANSWER, inputOf, MOMENTS, NAMED } from './targets/demultiplexer.js'
 import { MOMENTS as SIGNAL_MOMENTS, STRUCTURED } from './targets/signals.js'
 import { KEYS } from './targets/stun.js'
 
@@ -70,7 +70,7 @@ for (const [kind, { data, source }] of kinds) {
     const bare = data.slice(0, data.length - (source === 1 ? 8 : 32))
     const sealed = {
       source: source | (isAnswer ? 1 << 4 : 0),
-      how: LENGTH | PRINT | (source === 1 ? 0 : INTEGRITY) | (isAnswer ? ANSWER : 0),
+      how: LENGTH | PRINT | (source === 1 ? 0 : INTEGRITY) | (isAnswer ? ANSWER : NAMED),
       data: bare,
     }
     write('demultiplexer', `${kind}-${moment}`, inputOf(moment, [asItIs]))
@@ -82,7 +82,7 @@ const [ours, theirs, others] = [said.a, said.b, said.c].map((signals) => signals
 const checkOf = (/** @type {string} */ username, /** @type {(w: MessageWriter) => unknown} */ more) => {
   const check = writer.start('request', Method.Binding, id).text(Attribute.Username, username).uint32(Attribute.Priority, 1_862_270_975)
   more(check)
-  return { source: 0, how: LENGTH | PRINT | INTEGRITY, data: check.finish().slice() }
+  return { source: 0, how: LENGTH | PRINT | INTEGRITY | NAMED, data: check.finish().slice() }
 }
 /** @type {Record<string, ReturnType<typeof checkOf>>} */
 const checks = {

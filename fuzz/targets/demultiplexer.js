@@ -9,13 +9,16 @@
  */
 import { equal, ok } from 'node:assert/strict'
 import { Address } from '../../dist/net/index.js'
+import { Attribute } from '../../dist/stun/index.js'
 import { changeMessage, join } from '../scene/attributes.js'
 import { Meeting, STRANGER } from '../scene/meeting.js'
-import { fingerprint, integrity, isMessage, seal } from '../scene/seal.js'
+import { find, fingerprint, integrity, isMessage, seal, uint16 } from '../scene/seal.js'
 import { words } from '../scene/words.js'
 
 /** In `how`, beside the bits of seal.js: the transaction id of the last request that went to where this comes from. */
 export const ANSWER = 16
+/** And there: the user fragments of the meeting as it is, so that an input outlives a change of what is drawn when. */
+export const NAMED = 32
 /** Milliseconds that the meeting goes on after something was believed. */
 const AFTERMATH = 100
 /** In that time, at one check every 5 ms at most, plus what was answered at once. */
@@ -106,7 +109,8 @@ class Stage {
     const { network, delivered } = meeting
     const from = /** @type {Address} */ (this.sources[source & 7])
     const key = /** @type {Buffer} */ (this.keys[(source >> 4) & 3])
-    const data = seal(how & ANSWER ? this.#answering(bare, from) : bare, how, key).slice()
+    const named = how & NAMED ? this.#named(bare, (source >> 4) & 3) : bare
+    const data = seal(how & ANSWER ? this.#answering(named, from) : named, how, key).slice()
     const copy = data.slice()
     const before = { counted: meeting.counted, sent: network.sent.length, delivered: delivered.length }
     // The traversal owns what it is given, so it gets its own.
@@ -165,6 +169,17 @@ class Stage {
     ok(String(session.explain()).length > 0)
     this.#meeting.state()
     await this.#meeting.close()
+  }
+
+  /** @param {Uint8Array} bare @param {number} key whose user fragment goes first: that of the session with this key */
+  #named(bare, key) {
+    const { a, b, c } = this.#meeting.said
+    const username = Buffer.from(`${(key === 2 ? c : a).at(-1)?.ufrag}:${b.at(-1)?.ufrag}`)
+    const at = find(bare, Attribute.Username)
+    if (at === undefined || uint16(bare, at + 2) !== username.length || at + 4 + username.length > bare.length) return bare
+    const named = bare.slice()
+    named.set(username, at + 4)
+    return named
   }
 
   /** @param {Uint8Array} bare @param {Address} from */
@@ -252,8 +267,8 @@ function changeRecord(input, random, { other }) {
   const record = /** @type {Record} */ (records[at])
   const choice = random.below(8)
   if (choice === 0) record.source = random.below(256)
-  else if (choice === 1) record.how ^= 1 << random.below(5)
-  else if (choice === 2) record.how = random.of([0, 1, 8, 9, 11, 11, 25, 27, 27])
+  else if (choice === 1) record.how ^= 1 << random.below(6)
+  else if (choice === 2) record.how = random.of([0, 1, 8, 9, 11, 25, 27, 43, 43])
   else record.data = changeMessage(record.data, random, theirs.length === 0 ? record.data : random.of(theirs).data)
   return inputOf(/** @type {number} */ (input[0]), records)
 }
