@@ -46,7 +46,7 @@ export function parseCandidate(line: string): Candidate {
   if (priorityValue === undefined) throw refused(line, `priority ${priority} is not within 1 to 2^32 - 1`)
   const portValue = integer(port, 1, 0xffff)
   if (portValue === undefined) throw refused(line, `port ${port} is not within 1 to 65535`)
-  const address = Address.tryOf(ip, portValue)
+  const address = withoutZone(ip, portValue)
   if (address === undefined) throw refused(line, `${ip} is not an IP address`)
   if (address.scope === 'unspecified' || address.scope === 'multicast')
     throw refused(line, `nothing can be sent to a ${address.scope} address`)
@@ -73,7 +73,13 @@ export function fromRTCIceCandidate(init: RTCIceCandidateLike): Candidate {
 function relatedAddress(extensions: readonly string[]): Address | undefined {
   const ip = extensionValue(extensions, 'raddr')
   const port = integer(extensionValue(extensions, 'rport') ?? '', 0, 0xffff)
-  return ip === undefined || port === undefined ? undefined : Address.tryOf(ip, port)
+  return ip === undefined || port === undefined ? undefined : withoutZone(ip, port)
+}
+
+/** A zone names an interface of the machine that wrote it, and nothing on any other (RFC 4007 11.2). */
+function withoutZone(ip: string, port: number): Address | undefined {
+  const address = Address.tryOf(ip, port)
+  return address === undefined || address.zone === '' ? address : Address.tryOf(address.ip, port)
 }
 
 function extensionValue(extensions: readonly string[], name: string): string | undefined {

@@ -146,6 +146,13 @@ describe('a candidate', () => {
     expect(toRTCIceCandidate(parseCandidate(HOST)).usernameFragment).toBeNull()
   })
 
+  it('is read without the zone that its sender put there, which means nothing here: no two addresses of one', () => {
+    const line = 'candidate:1 1 udp 1 fe80::1%eth0 5000 typ srflx raddr fe80::2%any-text-at-all rport 9'
+    const read = parseCandidate(line)
+    expect(read.address.key).toBe('[fe80::1]:5000')
+    expect(read.related?.key).toBe('[fe80::2]:9')
+  })
+
   it('is written without the zone of its link-local address, which means nothing elsewhere', () => {
     const local = { ...parseCandidate(HOST), address: Address.of('fe80::1%eth0', 5_000) }
     expect(formatCandidate(local)).toBe('candidate:1 1 udp 2130706431 fe80::1 5000 typ host')

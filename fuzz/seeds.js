@@ -1,0 +1,136 @@
+// @ts-check
+/**
+ * Writes the inputs that the corpus begins with, those with a name: `node fuzz/seeds.js`. RFC vectors and real messages, each in the form
+ * that its target takes; what the fuzzer found beyond them is added by `--keep`.
+ */
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { Attribute, MessageWriter, Method } from '../dist/stun/index.js'
+import { Meeting } from './scene/meeting.js'
+import { INTEGRITY, LENGTH, PRINT } from './scene/seal.js'
+import { ANSWER, inputOf, MOMENTS, NAMED } from './targets/demultiplexer.js'
+import { MOMENTS as SIGNAL_MOMENTS, STRUCTURED } from './targets/signals.js'
+import { KEYS } from './targets/stun.js'
+
+/** @param {string} target @param {string} name @param {Uint8Array | string} data */
+function write(target, name, data) {
+  const folder = new URL(`./corpus/${target}/`, import.meta.url)
+  mkdirSync(folder, { recursive: true })
+  writeFileSync(new URL(name, folder), data)
+}
+
+// ── stun: a byte of flags, then the message ──
+
+/** @type {readonly { name: string, hex: string, longTerm?: object }[]} */
+const vectors = JSON.parse(readFileSync(new URL('../test/vectors/stun.json', import.meta.url), 'utf8'))
+for (const { name, hex, longTerm } of vectors) {
+  const file = name.toLowerCase().replace(/[^a-z0-9]+/g, '-')
+  write('stun', file, Buffer.concat([Buffer.of(longTerm === undefined ? 0 : 16), Buffer.from(hex, 'hex')]))
+}
+
+const id = Buffer.from('b7e7a701bc34d686fa87dfae', 'hex')
+const writer = new MessageWriter()
+const { key } = /** @type {(typeof KEYS)[0]} */ (KEYS[0])
+
+const error = writer.start('error', Method.Binding, id).errorCode(420, 'Unknown Attribute').unknownAttributes([0x7777, 0x0002])
+write('stun', 'error-420', Buffer.concat([Buffer.of(0), error.integrity(key).fingerprint().finish()]))
+
+const both = writer
+  .start('request', Method.Allocate, id)
+  .text(Attribute.Username, 'マトリックス')
+  .text(Attribute.Nonce, 'obMatJos2gAAAnonce')
+both
+  .bytes(Attribute.PasswordAlgorithms, Uint8Array.of(0, 2, 0, 0, 0, 1, 0, 0))
+  .integrity(key)
+  .integritySha256(key, 16)
+write('stun', 'both-integrities', Buffer.concat([Buffer.of(0), both.fingerprint().finish()]))
+
+// Put in order as it is run, so that whatever is changed is authentic all the same.
+const bare = writer.start('request', Method.Binding, id).text(Attribute.Username, 'evtj:h6vY').uint32(Attribute.Priority, 1)
+bare.uint64(Attribute.IceControlling, 1n).flag(Attribute.UseCandidate)
+write('stun', 'sealed-as-it-runs', Buffer.concat([Buffer.of(15), bare.finish()]))
+
+// ── demultiplexer: what reaches a in a meeting, at each moment, as it is and to be sealed as it runs ──
+
+const meeting = new Meeting()
+meeting.lab.trace.start()
+await meeting.open()
+await meeting.pass(250)
+const { server, said } = meeting
+const received = meeting.lab.trace.records.filter((record) => record.at === 'a' && record.event === 'receive')
+const kinds = new Map()
+for (const { data, from } of received) {
+  const kind = `${from.key === server?.key ? 'server' : 'peer'}-${['request', 'indication', 'success', 'error'][(data[0] & 1) * 2 + ((data[1] >> 4) & 1)]}`
+  if (!kinds.has(kind)) kinds.set(kind, { data, source: from.key === server?.key ? 1 : 0 })
+}
+for (const [kind, { data, source }] of kinds) {
+  for (const moment of MOMENTS.keys()) {
+    const isAnswer = kind.endsWith('success')
+    const asItIs = { source, how: 0, data }
+    // Behind the attributes come 24 bytes of integrity and 8 of fingerprint; the server's answers have no integrity.
+    const bare = data.slice(0, data.length - (source === 1 ? 8 : 32))
+    const sealed = {
+      source: source | (isAnswer ? 1 << 4 : 0),
+      how: LENGTH | PRINT | (source === 1 ? 0 : INTEGRITY) | (isAnswer ? ANSWER : NAMED),
+      data: bare,
+    }
+    write('demultiplexer', `${kind}-${moment}`, inputOf(moment, [asItIs]))
+    write('demultiplexer', `${kind}-sealed-${moment}`, inputOf(moment, [sealed]))
+    write('demultiplexer', `${kind}-of-a-stranger-${moment}`, inputOf(moment, [{ ...sealed, source: sealed.source | 2 }]))
+  }
+}
+const [ours, theirs, others] = [said.a, said.b, said.c].map((signals) => signals.at(-1)?.ufrag ?? '')
+const checkOf = (/** @type {string} */ username, /** @type {(w: MessageWriter) => unknown} */ more) => {
+  const check = writer.start('request', Method.Binding, id).text(Attribute.Username, username).uint32(Attribute.Priority, 1_862_270_975)
+  more(check)
+  return { source: 0, how: LENGTH | PRINT | INTEGRITY | NAMED, data: check.finish().slice() }
+}
+/** @type {Record<string, ReturnType<typeof checkOf>>} */
+const checks = {
+  nomination: checkOf(`${ours}:${theirs}`, (w) => w.uint64(Attribute.IceControlling, 2n ** 64n - 1n).flag(Attribute.UseCandidate)),
+  'role-conflict': checkOf(`${ours}:${theirs}`, (w) => w.uint64(Attribute.IceControlled, 0n)),
+  renomination: checkOf(`${ours}:${theirs}`, (w) => w.uint64(Attribute.IceControlling, 1n).uint32(Attribute.Nomination, 7)),
+  'unknown-attribute': checkOf(`${ours}:${theirs}`, (w) => w.uint64(Attribute.IceControlling, 1n).uint32(0x7777, 1)),
+  'other-session': { ...checkOf(`${others}:${theirs}`, (w) => w.uint64(Attribute.IceControlling, 1n)), source: 2 << 4 },
+}
+for (const [name, check] of Object.entries(checks))
+  for (const moment of [1, 2]) write('demultiplexer', `${name}-${moment}`, inputOf(moment, [check]))
+const conflict = writer.start('error', Method.Binding, id).errorCode(487, 'Role Conflict').finish().slice()
+write('demultiplexer', 'role-conflict-answer-1', inputOf(1, [{ source: 1 << 4, how: LENGTH | PRINT | INTEGRITY | ANSWER, data: conflict }]))
+write(
+  'demultiplexer',
+  'data-2',
+  inputOf(2, [
+    { source: 0, how: 0, data: Buffer.from('hello') },
+    { source: 2, how: 0, data: Buffer.from('hello') },
+  ]),
+)
+const keepAlive = writer.start('indication', Method.Binding, id).fingerprint().finish().slice()
+write(
+  'demultiplexer',
+  'keep-alive-2',
+  inputOf(
+    2,
+    [0, 2].map((source) => ({ source, how: 0, data: keepAlive })),
+  ),
+)
+// ── signals: what b says in a meeting, as text and to be changed value by value, at each moment ──
+
+for (const moment of SIGNAL_MOMENTS.keys()) {
+  const real = said.b.map((signal) => JSON.stringify(signal))
+  for (const [index, text] of [real[0] ?? '', real.at(-1) ?? ''].entries()) {
+    write('signals', `real-${index}-${moment}`, Buffer.concat([Buffer.of(moment), Buffer.from(text)]))
+  }
+  write('signals', `all-${moment}`, Buffer.concat([Buffer.of(moment), Buffer.from(real.slice(0, 4).join('\n'))]))
+  write('signals', `structured-${moment}`, Buffer.of(STRUCTURED | moment, 3, 7, 1, 7, 0, 1, 6, 11, 20))
+}
+const foreign = {
+  v: 1,
+  ufrag: 'EEtu',
+  pwd: 'VOkJxbRl1RmTxUk/WvJxBtaB',
+  controlling: false,
+  candidates: ['candidate:1 1 udp 2130706431 192.0.2.1 5000 typ host'],
+}
+write('signals', 'another-agent', Buffer.concat([Buffer.of(0), Buffer.from(JSON.stringify(foreign))]))
+write('signals', 'own-come-back', Buffer.concat([Buffer.of(2), Buffer.from(JSON.stringify(said.a.at(-1)))]))
+write('signals', 'farewell', Buffer.concat([Buffer.of(2), Buffer.from(JSON.stringify({ ...said.b.at(-1), seq: 99, bye: true }))]))
+await meeting.close()
