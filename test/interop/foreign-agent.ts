@@ -21,7 +21,7 @@ import type { Signal } from '../../src/index.ts'
 import type { Requirements } from '../requirements.ts'
 
 /** What not every agent can do. */
-export type Ability = 'restart' | 'lite' | 'settle role conflicts'
+export type Ability = 'data' | 'restart' | 'lite' | 'settle role conflicts'
 
 export interface Foreign {
   readonly name: string
@@ -92,6 +92,8 @@ export interface Line {
   readonly received?: string
   readonly failed?: string
   readonly event?: string
+  /** Of a message. */
+  readonly text?: string
   readonly kind?: string
   readonly done?: boolean
   readonly ms?: number

@@ -30,9 +30,10 @@ export interface Cell {
 }
 
 export interface Outcome {
-  /** From our beginning to gather until data had gone both ways. */
+  /** From our beginning to gather until data had gone both ways, or come to us from an agent that has data of its own only. */
   readonly ms: number
-  /** After a restart, until data had gone both ways over what the new credentials gave. */
+  readonly data: 'both ways' | 'to us'
+  /** After a restart, until there was a path of the new credentials, and data had gone both ways again. */
   readonly again?: number
   /** The types of the two ends, ours first. */
   readonly path: string
@@ -96,6 +97,7 @@ export async function meet({ net, stun }: World, name: string, cell: Cell): Prom
     start: starter(net, theirHost),
   })
   const args = ['connect', '--json', '--timeout', String(PATIENCE / 1_000), ...(special === 'we are lite' ? ['--lite'] : ['--stun', stun])]
+  if (foreign.cannot?.data !== undefined) args.push('--events')
   const ours = new LineProcess('sallyport', starter(net, ourHost)(process.execPath, [MAIN, ...args]))
   carry(ours, theirs, trickle)
   carry(theirs, ours, trickle)
@@ -107,28 +109,45 @@ export async function meet({ net, stun }: World, name: string, cell: Cell): Prom
 }
 
 async function converse({ agent, role, special }: Cell, ours: LineProcess, theirs: LineProcess): Promise<Outcome> {
-  const [connected, done] = await Promise.all([
+  const talks = agent.cannot?.data === undefined
+  const [connected, path, end] = await Promise.all([
     theirs.connected(),
-    ours.find((line) => (line.done === true ? line : undefined)),
-    theirs.received(`pong ping ${agent.name}`),
+    ours.find(pathLine),
+    ours.find(talks ? doneLine : handshake),
+    talks && theirs.received(`pong ping ${agent.name}`),
   ])
   if (connected.controlling === (role === 'controlled')) throw new Error('the agent did not keep its role')
-  if (done.direct !== true) throw new Error('the path is not direct')
+  if (path.kind !== 'direct') throw new Error('the path is not direct')
   let again: number | undefined
   if (special?.endsWith('restart')) {
     const startedAt = performance.now()
     const paths = ours.all(pathLine).length
     ;(special === 'they restart' ? theirs : ours).restart()
-    await Promise.all([theirs.connected(2), ours.find(pathLine, paths + 1), theirs.received(`pong ping ${agent.name} 2`)])
+    await Promise.all([theirs.connected(2), ours.find(pathLine, paths + 1), talks && theirs.received(`pong ping ${agent.name} 2`)])
     again = performance.now() - startedAt
   }
+  const { local, remote } = ours.all(pathLine).at(-1) ?? path
   const codes = await Promise.all([ours.close(), theirs.close()])
   if (codes.some((code) => code !== 0)) throw new Error(`they left with ${codes.join(' and ')}`)
-  return { ms: done.ms ?? 0, path: `${done.local} to ${done.remote}`, ...(again === undefined ? {} : { again }) }
+  return {
+    ms: end.ms ?? 0,
+    path: `${local} to ${remote}`,
+    data: talks ? 'both ways' : 'to us',
+    ...(again === undefined ? {} : { again }),
+  }
 }
 
 function pathLine(line: Line): Line | undefined {
   return line.event === 'path' ? line : undefined
+}
+
+function doneLine(line: Line): Line | undefined {
+  return line.done === true ? line : undefined
+}
+
+/** What an agent sends that has data of its own only: the first record of DTLS (RFC 6347 4.1), content type 22. */
+function handshake(line: Line): Line | undefined {
+  return line.event === 'message' && line.text?.startsWith('\u0016') ? line : undefined
 }
 
 /** The channel. Without trickle it waits for the first signal that is complete, and passes one of each generation. */
