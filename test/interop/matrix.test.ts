@@ -31,7 +31,7 @@ describe.concurrent.each(AGENTS)('against $name', (agent) => {
     afterAll(() => world?.net.close())
 
     for (const cell of cells)
-      it.concurrent(describeCell(cell), { timeout: 60_000 }, async () => {
+      it.concurrent(describeCell(cell), { timeout: 100_000 }, async () => {
         outcomes.set(cell, 'failed')
         const outcome = await meet(world as World, `cell${cells.indexOf(cell)}`, cell)
         outcomes.set(cell, outcome)

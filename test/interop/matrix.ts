@@ -7,7 +7,7 @@ import { type Foreign, type Line, LineProcess, pathOf, startAgent } from './fore
 export const MAIN: string = pathOf('../../dist/cli/main.js')
 
 /** Milliseconds that a cell may take from one step to the next. */
-const PATIENCE = 25_000
+const PATIENCE = 40_000
 
 export const NATS = {
   'open, open': {},
