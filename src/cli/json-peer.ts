@@ -134,6 +134,10 @@ class JsonPeer {
       this.#print({ warning: `${where} is not JSON` })
       return
     }
+    if (typeof value === 'object' && value !== null && 'restart' in value && value.restart === true) {
+      session.restart()
+      return
+    }
     if (typeof value !== 'object' || value === null || !('signal' in value)) {
       const output = typeof value === 'object' && value !== null && OUTPUT.some((name) => name in value)
       if (!output) this.#print({ warning: `${where} has no "signal"` })

@@ -27,8 +27,9 @@ const COMMANDS: Readonly<Record<CommandName, CommandHelp>> = {
       'With --json: writes {"signal": …} lines for the peer to standard output and takes the',
       'peer\'s from standard input, in any order and at any time. Writes {"event":"path",…} at',
       'each change of path, one {"done":true,…} once application data has gone both ways, or',
-      '{"failed":<code>,…}; the codes are the library\'s, and ERR_TIMEOUT for --timeout. Leaves',
-      'when standard input ends.',
+      '{"failed":<code>,…}; the codes are the library\'s, and ERR_TIMEOUT for --timeout. Takes',
+      '{"restart":true}, too: start over with new credentials (RFC 8445 9), while the path stays',
+      'in use. Leaves when standard input ends.',
     ],
     options: [
       ['--stun HOST:PORT', 'a STUN server to ask for our public address; repeatable'],

@@ -37,7 +37,9 @@ export function judgeCheck(message: Message, self: Self): Judgement {
   // Of a generation that we have not heard of by signal; it will check again once it has heard of ours.
   if (self.peer !== undefined && sender !== self.peer) return { kind: 'ignore' }
   // A lite agent keeps its role whatever comes (RFC 8445 6.1.1, 7.3.2).
-  const role = self.tieBreaker === undefined ? 'agree' : decideRole(self.controlling, self.tieBreaker, content)
+  let role = self.tieBreaker === undefined ? 'agree' : decideRole(self.controlling, self.tieBreaker, content)
+  // Before its signal our role is a guess, and the check tells which one the peer takes: no conflict to have it out over (RFC 8445 6.1.1).
+  if (role === 'refuse' && self.peer === undefined) role = 'switch'
   if (role === 'refuse') return { kind: 'refuse', error: { code: 487, reason: 'Role Conflict' } }
   const controlling = self.controlling !== (role === 'switch')
   if (content.useCandidate && controlling) return { kind: 'refuse', error: { code: 400, reason: 'Bad Request' } }

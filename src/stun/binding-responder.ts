@@ -1,9 +1,9 @@
 /**
  * What a STUN server answers to a datagram: Binding (RFC 8489 6.3, 12) and the NAT behaviour tests (RFC 5780 6, 7). Sans-I/O: sockets are
- * in server.ts. Clients of RFC 3489 without the magic cookie get nothing: a cookie is what keeps a server from answering just anything.
+ * in server.ts. Of RFC 3489, without the magic cookie, the bare request alone is answered: it is what libnice asks with to this day.
  */
 import type { Address } from '../net/index.ts'
-import { Message } from './message.ts'
+import { HEADER_LENGTH, looksLikeStun, Message } from './message.ts'
 import { Attribute, Method, StunError } from './registry.ts'
 import { MessageWriter } from './writer.ts'
 
@@ -76,6 +76,11 @@ export class BindingResponder {
    */
   answer(data: Uint8Array, from: Address, sockets: readonly Address[], at: number): Reply | undefined {
     const { counters } = this
+    if (isClassic(data) && from.port !== 0) {
+      counters.requests++
+      counters.successes++
+      return this.#answerClassic(data, from, at)
+    }
     const request = Message.read(data)
     if (request === undefined || request.fingerprint() === 'invalid') {
       counters.malformed++
@@ -104,6 +109,14 @@ export class BindingResponder {
     return this.#finish(request, plan.to, plan.via)
   }
 
+  /** RFC 5389 12.2: what would be the cookie is a part of the transaction id, and the address is not masked. */
+  #answerClassic(request: Uint8Array, from: Address, at: number): Reply {
+    const writer = this.#writer.start('success', Method.Binding, request.subarray(8, HEADER_LENGTH)).address(Attribute.MappedAddress, from)
+    const data = writer.finish().slice()
+    data.set(request.subarray(4, 8), 4)
+    return { data, to: from, via: at }
+  }
+
   #refuse(request: Message, from: Address, at: number, code: 400 | 420, unknown: readonly number[] = []): Reply {
     this.counters.errors++
     const writer = this.#writer.start('error', Method.Binding, request.transactionId)
@@ -117,6 +130,11 @@ export class BindingResponder {
     if (request.has(Attribute.Fingerprint)) this.#writer.fingerprint()
     return { data: this.#writer.finish().slice(), to, via }
   }
+}
+
+/** A Binding request with no attributes and no cookie. */
+function isClassic(data: Uint8Array): boolean {
+  return data.length === HEADER_LENGTH && data[0] === 0 && data[1] === 1 && data[2] === 0 && data[3] === 0 && !looksLikeStun(data)
 }
 
 interface Plan {

@@ -97,6 +97,19 @@ describe('connect --json', () => {
     expect([...a.all('warning'), ...b.all('warning')]).toEqual([])
   })
 
+  it('starts over when it is told to, and has a path of the new credentials (RFC 8445 9)', async () => {
+    const [a, b] = pair()
+    carrySignals(a, b)
+    carrySignals(b, a)
+    await Promise.all([a.json('done'), b.json('done')])
+    const { ufrag } = (await a.json('signal')).signal as { ufrag: string }
+    const paths = b.all('event').length
+    a.write('{"restart":true}')
+    await a.find((line) => (line.includes('"signal"') && !line.includes(`"ufrag":"${ufrag}"`) ? line : undefined))
+    await b.find(() => (b.all('event').length > paths ? true : undefined))
+    expect(a.all('warning')).toEqual([])
+  })
+
   it('with --events tells of candidates, servers, checks and what the peer says', async () => {
     const [a, b] = pair('--stun', stun, '--events', '--say', 'good morning')
     carrySignals(a, b)

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { comparePairPriority, pairPriority } from '../../src/candidates/index.ts'
 import { decideRole } from '../../src/ice/role.ts'
 import { Attribute } from '../../src/stun/index.ts'
-import { OURS, remote, type Sent, Solo, THEIRS } from './solo.ts'
+import { hostOf, OURS, remote, type Sent, Solo, THEIRS } from './solo.ts'
 
 const LARGE = 2n ** 64n - 1n
 
@@ -39,6 +39,15 @@ describe('a role conflict in a check of the peer', () => {
       const solo = new Solo({ controlling, tieBreaker: 10n }).start()
       expect(solo.hear('192.0.2.1', { controlling, tieBreaker: 10n })?.class).toBe('success')
       expect(solo.agent.controlling).toBe(controlling)
+    }
+  })
+
+  it('C43 C44 before we know the peer by signal there is none: its check says which role is left for us', () => {
+    for (const controlling of [true, false]) {
+      const solo = new Solo({ controlling, tieBreaker: controlling ? LARGE : 0n })
+      solo.tell((agent, now) => agent.addLocal(hostOf(solo.base), now))
+      expect(solo.hear('192.0.2.1', { controlling, tieBreaker: 10n })?.class).toBe('success')
+      expect(solo.agent.controlling).toBe(!controlling)
     }
   })
 

@@ -2,7 +2,7 @@
 aioice's ICE agent as a process of its own: JSON lines in and out, as foreign-agent.ts describes.
 python3 aioice_peer.py --controlling|--controlled [--stun host:port] [--loopback]
 
-aioice 0.8 tells its candidates only when all of them are there, so it signals once.
+aioice 0.8 tells its candidates only when all of them are there, so it signals once. It cannot restart.
 """
 
 import asyncio

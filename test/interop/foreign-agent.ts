@@ -1,20 +1,44 @@
 /**
- * Other people's ICE agents, each a process that speaks JSON lines. In: `{"signal": …}`, our side's signals. Out: `{"signal": …}`, its
- * description in the same form but without `id`; `{"connected": {…}}` once it considers itself connected; `{"received": text}` for each
- * datagram it has not had before; `{"failed": why}`. Once connected it sends `ping <its name>` until that is answered, and it answers
- * any other datagram with `pong ` and the datagram, as `sallyport connect --json` does. It leaves when its standard input ends.
+ * Other people's ICE agents, each a process that speaks JSON lines. It takes `--controlling` or `--controlled`, and of `StartOptions` what
+ * it can; what it cannot is in its entry of `AGENTS`.
+ *
+ * In: `{"signal": …}`, our side's signals, and `{"restart": true}`, to start over with new credentials. Out: `{"signal": …}`, its
+ * description in the same form but without `id`, one for each candidate or with more at a time; `{"connected": {…}}` once it considers
+ * itself connected, and again after each restart; `{"received": text}` for each datagram it has not had before; `{"failed": why}`. Once connected
+ * it sends `ping <its name>` until that is answered, after the first restart `ping <its name> 2` and so on, and it answers any other
+ * datagram with `pong ` and the datagram, as `sallyport connect --json` does. It leaves when its standard input ends.
+ *
+ * A signal of ours with another `ufrag` is the answer to a restart of its own that has had none, and else a restart of ours, to which it
+ * answers with one of its own (RFC 8445 9). One whose `for` names another generation of it says nothing any more.
  */
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { mkdir, rename } from 'node:fs/promises'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
 import type { Signal } from '../../src/index.ts'
 import type { Requirements } from '../requirements.ts'
+
+/** What not every agent can do. */
+export type Ability = 'data' | 'restart' | 'lite' | 'settle role conflicts'
 
 export interface Foreign {
   readonly name: string
   readonly command: string
   readonly args: readonly string[]
   readonly needs: Requirements
+  /** Compiles it, where that has to be. Any number of times. */
+  readonly prepare?: () => Promise<void>
+  /** Why it cannot. */
+  readonly cannot?: Readonly<Partial<Record<Ability, string>>>
+}
+
+const GO_SOURCES = '/usr/share/gocode'
+const PION = pathOf('../../node_modules/.cache/sallyport/pion_peer')
+const NICE: Pick<Foreign, 'command' | 'needs'> = {
+  command: '/usr/bin/python3',
+  needs: { pythonModules: { gi: 'python3-gi', 'gi.repository.Nice': 'gir1.2-nice-0.1' } },
 }
 
 export const AGENTS: readonly Foreign[] = [
@@ -24,11 +48,36 @@ export const AGENTS: readonly Foreign[] = [
     command: '/usr/bin/python3',
     args: [pathOf('aioice_peer.py')],
     needs: { pythonModules: { aioice: 'python3-aioice' } },
+    cannot: { restart: 'aioice has no restart', lite: 'aioice has no lite agent' },
+  },
+  { name: 'libnice', ...NICE, args: [pathOf('nice_peer.py')] },
+  { name: 'libnice-renomination', ...NICE, args: [pathOf('nice_peer.py'), '--renomination'] },
+  {
+    name: 'pion',
+    command: PION,
+    args: [],
+    needs: {
+      commands: { go: 'golang-go' },
+      also: { "pion's source (Debian: golang-github-pion-ice.v2-dev)": existsSync(`${GO_SOURCES}/src/github.com/pion/ice/v2`) },
+    },
+    prepare: buildPion,
+    cannot: { 'settle role conflicts': 'pion 2.3 drops checks of its own role' },
   },
 ]
 
+/** Go knows by itself whether there is anything to do. */
+async function buildPion(): Promise<void> {
+  await mkdir(pathOf('../../node_modules/.cache/sallyport'), { recursive: true })
+  // Nobody starts one that is half written.
+  const fresh = `${PION}.${process.pid}`
+  const env = { ...process.env, GO111MODULE: 'off', GOPATH: GO_SOURCES, CGO_ENABLED: '0' }
+  await promisify(execFile)('go', ['build', '-o', fresh, pathOf('pion_peer.go')], { env })
+  await rename(fresh, PION)
+}
+
 export interface Connected {
-  readonly controlling: boolean
+  /** Absent where the agent does not tell its role of the moment. */
+  readonly controlling?: boolean
   /** Candidate types. */
   readonly local: string
   readonly remote: string
@@ -43,8 +92,11 @@ export interface Line {
   readonly received?: string
   readonly failed?: string
   readonly event?: string
+  /** Of a message. */
+  readonly text?: string
   readonly kind?: string
   readonly done?: boolean
+  readonly ms?: number
   readonly direct?: boolean
   readonly local?: string
   readonly remote?: string
@@ -58,11 +110,13 @@ export class LineProcess {
   readonly #lines: Line[] = []
   readonly #waiting = new Set<() => void>()
   #onSignal: (signal: Signal) => void = () => {}
+  readonly #name: string
   #over: string | undefined
   #errors = ''
 
-  /** `child` has pipes for its standard streams. */
-  constructor(child: ChildProcess) {
+  /** @param child has pipes for its standard streams */
+  constructor(name: string, child: ChildProcess) {
+    this.#name = name
     this.#child = child
     child.stderr?.on('data', (chunk) => {
       this.#errors += chunk
@@ -80,7 +134,12 @@ export class LineProcess {
   }
 
   signal(signal: Signal): void {
-    this.#child.stdin?.write(`${JSON.stringify({ signal })}\n`)
+    this.#write({ signal })
+  }
+
+  /** Starts over with new credentials. */
+  restart(): void {
+    this.#write({ restart: true })
   }
 
   /** Signals it wrote, also those before this call. */
@@ -89,11 +148,11 @@ export class LineProcess {
     for (const { signal } of this.#lines) if (signal !== undefined) handler(signal)
   }
 
-  /** The first line, written already or later, of which `find` makes something. Rejects when it fails or ends without. */
-  find<T>(find: (line: Line) => T | undefined): Promise<T> {
+  /** The first line, or the nth, written already or later, of which `find` makes something. Rejects when it fails or ends without. */
+  find<T>(find: (line: Line) => T | undefined, nth = 1): Promise<T> {
     return new Promise((resolve, reject) => {
       const look = (): void => {
-        const found = this.#lines.map(find).find((value) => value !== undefined)
+        const found = this.all(find)[nth - 1]
         if (found === undefined && this.#over === undefined) return
         this.#waiting.delete(look)
         if (found !== undefined) resolve(found)
@@ -104,8 +163,14 @@ export class LineProcess {
     })
   }
 
-  connected(): Promise<Connected> {
-    return this.find(({ connected }) => connected)
+  /** What `find` makes of the lines so far. */
+  all<T>(find: (line: Line) => T | undefined): T[] {
+    return this.#lines.map(find).filter((value) => value !== undefined)
+  }
+
+  /** For the nth time, that is after so many restarts and one. */
+  connected(nth = 1): Promise<Connected> {
+    return this.find(({ connected }) => connected, nth)
   }
 
   async received(text: string): Promise<void> {
@@ -116,6 +181,16 @@ export class LineProcess {
   close(): Promise<number | null> {
     this.#child.stdin?.end()
     return this.#exited
+  }
+
+  /** For the reader of a failure: what it wrote last. */
+  get account(): string {
+    const lines = this.#lines.slice(-30).map((line) => JSON.stringify(line).slice(0, 400))
+    return [`${this.#name}:`, ...lines, this.#over ?? '', this.#errors].join('\n')
+  }
+
+  #write(line: object): void {
+    this.#child.stdin?.write(`${JSON.stringify(line)}\n`)
   }
 
   #line(line: Line): void {
@@ -137,18 +212,24 @@ export interface StartOptions {
   readonly stun?: string
   /** Offers 127.0.0.1 too. */
   readonly loopback?: boolean
+  /** False: it is to signal once, when all its candidates are there, if it makes a difference. */
+  readonly trickle?: boolean
+  /** It answers checks and sends none. */
+  readonly lite?: boolean
   /** Starts the program, elsewhere than here perhaps. */
   readonly start?: (command: string, args: readonly string[]) => ChildProcess
 }
 
-export function startAgent({ command, args }: Foreign, options: StartOptions): LineProcess {
-  const { controlling, stun, loopback = false, start = spawn } = options
+export function startAgent({ name, command, args }: Foreign, options: StartOptions): LineProcess {
+  const { controlling, stun, loopback = false, trickle = true, lite = false, start = spawn } = options
   const more = [
     controlling ? '--controlling' : '--controlled',
     ...(stun === undefined ? [] : ['--stun', stun]),
     ...(loopback ? ['--loopback'] : []),
+    ...(trickle ? [] : ['--no-trickle']),
+    ...(lite ? ['--lite'] : []),
   ]
-  return new LineProcess(start(command, [...args, ...more]))
+  return new LineProcess(name, start(command, [...args, ...more]))
 }
 
 export function pathOf(file: string): string {

@@ -1,7 +1,7 @@
 // @ts-check
 /**
  * werift's ICE agent as a process of its own: JSON lines in and out, as `foreign-agent.ts` describes. Only its ICE, no DTLS.
- * `node werift-peer.js --controlling|--controlled [--stun host:port] [--loopback]`
+ * `node werift-peer.js --controlling|--controlled [--stun host:port] [--loopback] [--lite]`
  */
 import { createInterface } from 'node:readline'
 import { Candidate, Connection } from 'werift'
@@ -10,8 +10,10 @@ const controlling = process.argv.includes('--controlling')
 const stun = process.argv[process.argv.indexOf('--stun') + 1]?.split(':')
 const server = process.argv.includes('--stun') ? /** @type {[string, number]} */ ([stun?.[0], Number(stun?.[1])]) : undefined
 
+const lite = process.argv.includes('--lite')
 const connection = new Connection(controlling, {
   useIpv6: false,
+  iceLite: lite,
   ...(server === undefined ? {} : { stunServer: server }),
   ...(process.argv.includes('--loopback') ? { additionalHostAddresses: ['127.0.0.1'] } : {}),
 })
@@ -19,11 +21,15 @@ const connection = new Connection(controlling, {
 if (server === undefined) connection.stunServer = undefined
 
 /** @type {string[]} */
-const candidates = []
+let candidates = []
 const known = new Set()
 const inbox = new Set()
 let end = false
+let remoteUfrag = ''
+let generation = 1
 let connecting = false
+/** Its own restart has not been answered yet. */
+let offering = false
 /** @type {NodeJS.Timeout | undefined} */
 let repeating
 
@@ -34,7 +40,25 @@ function print(value) {
 
 function signal() {
   const { localUsername: ufrag, localPassword: pwd } = connection
-  print({ signal: { v: 1, ufrag, pwd, controlling: connection.iceControlling, candidates, ...(end ? { end } : {}) } })
+  const flags = { ...(end ? { end } : {}), ...(lite ? { lite } : {}) }
+  print({ signal: { v: 1, ufrag, pwd, controlling: connection.iceControlling, candidates, ...flags } })
+}
+
+async function gather() {
+  await connection.gatherCandidates()
+  end = true
+  signal()
+}
+
+async function restart() {
+  generation++
+  await connection.restart()
+  clearInterval(repeating)
+  candidates = []
+  known.clear()
+  end = connecting = false
+  remoteUfrag = ''
+  await gather()
 }
 
 connection.onIceCandidate.subscribe((candidate) => {
@@ -48,13 +72,24 @@ connection.onData.subscribe((data) => {
   if (inbox.has(text)) return
   inbox.add(text)
   print({ received: text })
-  if (text === 'pong ping werift') clearInterval(repeating)
+  if (text === `pong ${ping()}`) clearInterval(repeating)
 })
 
-/** @param {{ ufrag: string, pwd: string, candidates: string[], end?: boolean, bye?: boolean }} remote */
+function ping() {
+  return generation === 1 ? 'ping werift' : `ping werift ${generation}`
+}
+
+/** @param {{ ufrag: string, pwd: string, for?: string, candidates: string[], end?: boolean, bye?: boolean, lite?: boolean }} remote */
 async function hear(remote) {
   if (remote.bye) return
-  if (!connection.remoteUsername) connection.setRemoteParams({ iceLite: false, usernameFragment: remote.ufrag, password: remote.pwd })
+  if (remote.ufrag !== remoteUfrag) {
+    if (remote.for !== undefined && remote.for !== connection.localUsername) return
+    // The other side started anew: so do we (RFC 8445 9), unless that is its answer.
+    if (remoteUfrag !== '' && !offering) await restart()
+    offering = false
+    remoteUfrag = remote.ufrag
+    connection.setRemoteParams({ iceLite: remote.lite === true, usernameFragment: remote.ufrag, password: remote.pwd })
+  }
   for (const line of remote.candidates) {
     if (known.has(line)) continue
     known.add(line)
@@ -63,6 +98,10 @@ async function hear(remote) {
   if (remote.end && !connection.remoteCandidatesEnd) await connection.addRemoteCandidate(undefined)
   if (connecting) return
   connecting = true
+  connect().catch(fail)
+}
+
+async function connect() {
   await connection.connect()
   const { nominated } = connection
   print({
@@ -73,20 +112,32 @@ async function hear(remote) {
       address: nominated?.remoteAddr.join(':'),
     },
   })
-  const ping = () => void connection.send(Buffer.from('ping werift'))
-  ping()
-  repeating = setInterval(ping, 100)
+  const text = Buffer.from(ping())
+  connection.send(text)
+  repeating = setInterval(() => connection.send(text), 100)
 }
+
+/** @param {unknown} error */
+function fail(error) {
+  print({ failed: String(error) })
+}
+
+/** One after the other: a restart takes a while. */
+let working = Promise.resolve()
 
 createInterface({ input: process.stdin })
   .on('line', (line) => {
-    hear(JSON.parse(line).signal).catch((error) => print({ failed: String(error) }))
+    const { restart: anew, signal: said } = JSON.parse(line)
+    working = working
+      .then(() => {
+        if (anew) offering = true
+        return anew ? restart() : hear(said)
+      })
+      .catch(fail)
   })
   .on('close', async () => {
     await connection.close()
     process.exit()
   })
 
-await connection.gatherCandidates()
-end = true
-signal()
+await gather()

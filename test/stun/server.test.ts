@@ -51,6 +51,16 @@ describe('a Binding request', () => {
     expect(ask(binding().finish())!.message.fingerprint()).toBe('absent')
   })
 
+  it('RFC 5389 12.2: of RFC 3489, bare and without the magic cookie, is answered under its 16 bytes of transaction id, unmasked', () => {
+    const request = Uint8Array.of(0, 1, 0, 0, ...new Uint8Array(16).fill(9))
+    client.received.length = 0
+    client.send(request, Address.of(A, 3478))
+    const { data } = client.received[0]!
+    // Success, one attribute; MAPPED-ADDRESS, IPv4, 198.51.100.7:1234.
+    expect([...data]).toEqual([1, 1, 0, 12, ...request.subarray(4), 0, 1, 0, 8, 0, 1, 1234 >> 8, 1234 & 255, 198, 51, 100, 7])
+    expect(server.counters).toMatchObject({ requests: 1, successes: 1, malformed: 0 })
+  })
+
   it('is answered with 12 bytes more than the least request, and no more', () => {
     expect([binding().finish().length, ask(binding().finish())!.size]).toEqual([20, 32])
   })
@@ -102,8 +112,8 @@ describe('what gets no answer, only a count', () => {
     expect(server.counters).toMatchObject({ requests: 0, malformed: 1 })
   })
 
-  it('a request of RFC 3489, without the magic cookie', () => {
-    const data = binding().finish()
+  it('a request of RFC 3489, without the magic cookie, that says more than that', () => {
+    const data = binding().uint32(Attribute.ChangeRequest, 0).finish()
     data[4] = 0
     expect(ask(data)).toBeUndefined()
     expect(server.counters.malformed).toBe(1)
