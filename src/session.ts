@@ -290,7 +290,7 @@ export class Session extends SafeEmitter<SessionEvents> {
       if (signal.bye === true) {
         if (!reception.incarnation) this.#peerLeft()
       } else this.#follow(read)
-    }
+    } else if (signal.id === undefined) this.#log.refuse('signal: of a generation of the peer that is over')
     this.#assessCaution()
     this.#assessTried()
   }
