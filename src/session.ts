@@ -425,8 +425,8 @@ export class Session extends SafeEmitter<SessionEvents> {
   }
 
   #retire(generation: Generation | undefined): void {
-    this.#unproven += generation?.droppedEarly ?? 0
     generation?.close()
+    this.#unproven += generation?.droppedEarly ?? 0
   }
 
   #retirePrevious(): void {
