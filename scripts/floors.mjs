@@ -11,7 +11,7 @@ const FLOORS = [
   ['index.ts'],
   ['cli'],
   ['traversal.ts'],
-  ['options.ts', 'bases.ts'],
+  ['options.ts', 'bases.ts', 'traversal-status.ts'],
   ['session.ts'],
   ['generation.ts'],
   ['claim.ts', 'session-events.ts'],

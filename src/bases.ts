@@ -17,14 +17,16 @@ export class HostBase implements Base {
   readonly id: number
   readonly address: Address
   readonly rank: number
+  readonly hidden: boolean
   readonly links: readonly Prefix[]
   /** What a peer can be told: the bound address, or every address of the machine when bound to the wildcard. */
   readonly addresses: readonly Address[]
   readonly #socket: DatagramSocket
 
-  constructor(id: number, socket: DatagramSocket, choices: readonly HostChoice[]) {
+  constructor(id: number, socket: DatagramSocket, choices: readonly HostChoice[], hidden: boolean) {
     const { local } = socket
     this.id = id
+    this.hidden = hidden
     this.#socket = socket
     this.address = local
     this.rank = choices[0]?.rank ?? 0
@@ -86,7 +88,11 @@ export class Bases {
 
   /** Addresses that are not offered, with the reason. */
   get refused(): readonly string[] {
-    return [...this.#refused].map(([address, reason]) => `${address}: ${reason}`)
+    const hidden = this.all.filter((base) => base.hidden).flatMap(({ addresses }) => addresses)
+    return [
+      ...[...this.#refused].map(([address, reason]) => `${address}: ${reason}`),
+      ...hidden.map(({ key }) => `${key}: hidden by hosts.offer`),
+    ]
   }
 
   /** Rejects with SallyportError `ERR_BIND` when a port was asked for and no address has it free. */
@@ -177,8 +183,8 @@ export class Bases {
   }
 
   #add(key: string, socket: DatagramSocket, choices: readonly HostChoice[]): void {
-    const base = new HostBase(this.#nextId++, socket, choices)
-    const { outlet } = this.#options
+    const { outlet, policy } = this.#options
+    const base = new HostBase(this.#nextId++, socket, choices, policy?.offer === false)
     this.#bases.set(key, base)
     socket.handle({
       datagram: (data, from) => outlet.datagram(base, data, from),

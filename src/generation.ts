@@ -48,6 +48,11 @@ export interface GenerationOwner {
   checked(generation: Generation): void
 }
 
+interface Held {
+  readonly pair: Pair
+  readonly data: Uint8Array
+}
+
 /** Datagrams that overtook the answer which makes their pair valid: kept this many, dropped and counted beyond. */
 const MAX_HELD = 32
 export class Generation implements AgentOutlet, CheckReceiver, Claimant, Paced {
@@ -55,7 +60,7 @@ export class Generation implements AgentOutlet, CheckReceiver, Claimant, Paced {
   readonly agent: Agent
   readonly #ground: Ground
   readonly #owner: GenerationOwner
-  readonly #held: { readonly pair: Pair; readonly data: Uint8Array }[] = []
+  readonly #held: Held[] = []
   #claims: readonly { readonly pair: Pair; readonly claim: Claim }[] = []
   /** Valid since the call of the agent that is running. */
   readonly #proven: Pair[] = []
@@ -126,7 +131,7 @@ export class Generation implements AgentOutlet, CheckReceiver, Claimant, Paced {
     this.#ground.demultiplexer.deleteUfrag(this.agent.local.ufrag, this)
     if (this.#username !== undefined) this.#ground.demultiplexer.deleteUfrag(this.#username, this)
     for (const { pair } of this.#claims) this.#unclaim(pair)
-    this.#held.length = 0
+    this.#drop(() => true)
   }
 
   // ── from the network ──
@@ -152,6 +157,8 @@ export class Generation implements AgentOutlet, CheckReceiver, Claimant, Paced {
   }
 
   hold(data: Uint8Array, pair: Pair): void {
+    // What waits for a pair that failed gives its place to what may still be delivered.
+    if (this.#held.length >= MAX_HELD) this.#drop((held) => held.pair.state === 'failed')
     if (pair.state !== 'failed' && this.#held.length < MAX_HELD) this.#held.push({ pair, data })
     else this.droppedEarly++
   }
@@ -217,6 +224,12 @@ export class Generation implements AgentOutlet, CheckReceiver, Claimant, Paced {
     const held = this.#claims.find((one) => one.pair === pair)
     this.#claims = this.#claims.filter((one) => one !== held)
     if (held?.claim.leave(pair) === true) this.#ground.demultiplexer.release(pair.base, pair.to, held.claim)
+  }
+
+  #drop(which: (held: Held) => boolean): void {
+    const kept = this.#held.filter((held) => !which(held))
+    this.droppedEarly += this.#held.length - kept.length
+    this.#held.splice(0, this.#held.length, ...kept)
   }
 
   /** Hands over what waited for this pair to become valid, in the order it came. */

@@ -4,6 +4,7 @@ export {
   formatCandidate,
   fromRTCIceCandidate,
   type HostPolicy,
+  type Mapping,
   parseCandidate,
   type RTCIceCandidateLike,
   toRTCIceCandidate,
@@ -24,4 +25,5 @@ export type { Explanation, LogEntry, PairReport, Path, PathEnd } from './path/in
 export type { Session } from './session.ts'
 export type { SessionEvents, SessionState, SessionStatus } from './session-events.ts'
 export type { Signal } from './signal/index.ts'
-export { type ConnectOptions, createTraversal, type ServerStatus, type Traversal, type TraversalStatus } from './traversal.ts'
+export { type ConnectOptions, createTraversal, type Traversal } from './traversal.ts'
+export type { NatStatus, ServerStatus, TraversalStatus } from './traversal-status.ts'

@@ -48,6 +48,7 @@ export function checkOptions(options: TraversalOptions): CheckedOptions {
   const { servers = [], hosts, port = 0, socket, lite = false, network } = options
   if (!Array.isArray(servers)) throw new TypeError('option servers is not a list of URIs')
   if (hosts !== undefined) assertHostPolicy(hosts)
+  if (hosts?.offer === false && servers.length === 0) throw new TypeError('hosts.offer: false leaves nothing to offer without servers')
   if (!Number.isInteger(port) || port < 0 || port > 0xffff) throw new TypeError(`option port is not within 0 to 65535: ${String(port)}`)
   if (socket !== undefined && !isDgram(socket) && !isDatagramSocket(socket))
     throw new TypeError('option socket is neither a node:dgram socket nor a DatagramSocket')

@@ -15,7 +15,7 @@ export interface SessionEvents {
   state: [state: SessionState]
   /** `send` may be called again after it returned false. */
   drain: []
-  /** The attempt ended without a path (`ERR_NO_PATH`), the peer closed (`ERR_PEER_CLOSED`), or a listener of yours threw. */
+  /** An attempt ended without there ever having been a path (`ERR_NO_PATH`), the peer closed (`ERR_PEER_CLOSED`), or a listener of yours threw. */
   error: [error: Error]
 }
 

@@ -32,6 +32,8 @@ const MAX_DATAGRAM = 65_507
 const OVERLAP = 5_000
 /** Without a path, this long before everything starts anew: other pairs, or another interface, may come first. */
 const RESTART_DELAY = 1_000
+/** Of a session that was connected: before another attempt after one that found no path, doubling from the delay above. */
+const RETRY_MOST = 300_000
 
 export class Session extends SafeEmitter<SessionEvents> {
   /** The name given to `connect`. */
@@ -52,6 +54,8 @@ export class Session extends SafeEmitter<SessionEvents> {
   #ready = new Deferred<Path>()
   #overlap: Timer | undefined
   #restart: Timer | undefined
+  /** Milliseconds before another attempt; undefined before there was a path. */
+  #retry: number | undefined
   #sent = 0
   #received = 0
   #badSignals = 0
@@ -290,7 +294,7 @@ export class Session extends SafeEmitter<SessionEvents> {
       if (signal.bye === true) {
         if (!reception.incarnation) this.#peerLeft()
       } else this.#follow(read)
-    }
+    } else if (signal.id === undefined) this.#log.refuse('signal: of a generation of the peer that is over')
     this.#assessCaution()
     this.#assessTried()
   }
@@ -410,6 +414,7 @@ export class Session extends SafeEmitter<SessionEvents> {
     diagnose('path', () => ({ event: 'path', peer: this.peer, ...path }))
     this.#restart?.cancel()
     this.#restart = undefined
+    this.#retry = RESTART_DELAY
     this.#stopAborting()
     this.#setState('connected')
     this.#ready.resolve(path)
@@ -420,8 +425,8 @@ export class Session extends SafeEmitter<SessionEvents> {
   }
 
   #retire(generation: Generation | undefined): void {
-    this.#unproven += generation?.droppedEarly ?? 0
     generation?.close()
+    this.#unproven += generation?.droppedEarly ?? 0
   }
 
   #retirePrevious(): void {
@@ -442,6 +447,13 @@ export class Session extends SafeEmitter<SessionEvents> {
 
   #fail(reason: string): void {
     if (this.#active !== undefined) return
+    if (this.#retry !== undefined) {
+      // There was a path, so what is in the way may pass.
+      this.#note(reason)
+      this.#restart = this.#host.timers.after(this.#retry, () => this.#begin('another attempt'))
+      this.#retry = Math.min(this.#retry * 2, RETRY_MOST)
+      return
+    }
     this.#stop(new SallyportError('ERR_NO_PATH', `no path to ${this.peer}: ${reason}`, { report: this.explain() }))
   }
 
@@ -475,7 +487,7 @@ export class Session extends SafeEmitter<SessionEvents> {
     this.#signaller.stop()
     this.#overlap?.cancel()
     this.#restart?.cancel()
-    this.#overlap = this.#restart = undefined
+    this.#overlap = this.#restart = this.#retry = undefined
     this.#retire(this.#current)
     this.#retire(this.#previous)
     this.#current = this.#previous = this.#active = undefined

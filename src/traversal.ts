@@ -22,39 +22,13 @@ import { adoptSocket, nodeNetwork } from './net/node/index.ts'
 import { type CheckedOptions, checkOptions, isDgram, type TraversalOptions } from './options.ts'
 import { Session, type SessionHost } from './session.ts'
 import { type ServerUri, Transactions } from './stun/index.ts'
+import { describeNats, describeServer, natStatus, serverStatus, type TraversalStatus } from './traversal-status.ts'
 
 export interface ConnectOptions {
   /** A name for the peer, of your choosing: one session for each. */
   readonly peer: string
   /** Ends the attempt, and closes the session, unless there is a path by then. */
   readonly signal?: AbortSignal
-}
-
-export interface ServerStatus {
-  /** As configured. */
-  readonly server: string
-  /** Where it is; undefined while its name is not resolved. */
-  readonly address: string | undefined
-  /** Our address that asked. */
-  readonly from: string | undefined
-  /** Our address as the server saw it. */
-  readonly mapped: string | undefined
-  /** Milliseconds. */
-  readonly rtt: number | undefined
-  /** Why there is no answer now; undefined when there is one, or one is awaited. */
-  readonly failure: string | undefined
-}
-
-export interface TraversalStatus {
-  /** Bound sockets. */
-  readonly sockets: readonly string[]
-  /** What is offered to peers now, as `candidate:` lines. */
-  readonly candidates: readonly string[]
-  /** Addresses of this machine that are not offered, with the reason. */
-  readonly refused: readonly string[]
-  readonly servers: readonly ServerStatus[]
-  readonly sessions: number
-  readonly dropped: Readonly<DropCounters>
 }
 
 /**
@@ -180,17 +154,8 @@ export class Traversal {
       sockets: all.map(({ address }) => address.key),
       candidates: this.#candidates.map(formatCandidate),
       refused,
-      servers: [
-        ...[...this.#unresolved].map(([server, failure]) => ({ ...UNASKED, server, failure: failure === '' ? undefined : failure })),
-        ...this.#gatherer.bindings.map(({ base, server, mapped, rtt, failure }) => ({
-          server: server.uri,
-          address: server.address.key,
-          from: base.address.key,
-          mapped: mapped?.key,
-          rtt,
-          failure,
-        })),
-      ],
+      servers: serverStatus(this.#unresolved, this.#gatherer.bindings),
+      nats: natStatus(all, this.#gatherer.bindings),
       sessions: this.#sessions.size,
       dropped: this.#dropped(),
     }
@@ -233,7 +198,8 @@ export class Traversal {
         return self.#candidates
       },
       get servers() {
-        return self.status().servers.map(describeServer)
+        const { servers, nats } = self.status()
+        return [...servers.map(describeServer), ...describeNats(nats)]
       },
       get notOffered() {
         return self.#bases.refused
@@ -281,6 +247,11 @@ export class Traversal {
 
   #baseAdded(base: HostBase): void {
     diagnose('gather', () => ({ event: 'socket', address: base.address.key }))
+    if (!base.hidden) this.#offerHost(base)
+    this.#gatherer.addBase(base)
+  }
+
+  #offerHost(base: HostBase): void {
     base.addresses.forEach((address, index) => {
       this.#offer({
         type: 'host',
@@ -293,7 +264,6 @@ export class Traversal {
         server: undefined,
       })
     })
-    this.#gatherer.addBase(base)
   }
 
   #baseRemoved(base: HostBase, reason: string): void {
@@ -324,7 +294,8 @@ export class Traversal {
         foundation: this.#foundations.of('srflx', base, server.address.ip),
         priority: this.#srflxPriority(base),
         component: 1,
-        related: base.address,
+        // RFC 8839 5.1 has this for who does not want to tell.
+        related: base.hidden ? Address.any(base.address.family, 9) : base.address,
         server: server.uri,
       })
     }
@@ -372,13 +343,6 @@ export class Traversal {
     for (const callback of waiting ?? []) callback()
   }
 }
-
-function describeServer({ server, address, from, mapped, rtt, failure }: ServerStatus): string {
-  const what = failure ?? (mapped === undefined ? 'not answered yet' : `sees us at ${mapped}, ${(rtt ?? 0).toFixed(1)} ms`)
-  return from === undefined ? `${server}: ${what}` : `${server} (${address}) from ${from}: ${what}`
-}
-
-const UNASKED = { address: undefined, from: undefined, mapped: undefined, rtt: undefined }
 
 /** The first address of each family: another one of the same server would say the same. */
 function* oneOfEachFamily(ips: readonly string[], port: number): Generator<Address> {

@@ -33,6 +33,8 @@ export interface Base {
   readonly links: readonly Prefix[]
   /** 0 is the best; becomes the local preference. */
   readonly rank: number
+  /** The user wants nobody to learn of this address: it is neither told nor shown by a packet that no NAT would change. */
+  readonly hidden: boolean
   /**
    * As `DatagramSocket.send`: never throws; false when the queue is full; `report` asks to be told when the system refuses.
    * An `opener` travels a few hops only: through our own NAT, not to the peer's.

@@ -6,6 +6,12 @@ import { Address, type DefaultRoute, type Family, type InterfaceAddress, Prefix 
 
 /** The caller's wishes. `exclude` beats `include`, and `include` beats every rule of our own but `families` and `limit`. */
 export interface HostPolicy {
+  /**
+   * False tells peers none of these addresses, only what STUN servers see of them, without the address behind it; and sends no check to
+   * where an address would show itself: the networks that this machine is on, and private ranges. So peers on one of those networks meet
+   * only if its NAT does hairpinning. Needs `servers`. An IPv6 address that no NAT changes is what a server sees. True by default.
+   */
+  readonly offer?: boolean
   /** Offer loopback addresses, for peers on this machine. False by default. */
   readonly loopback?: boolean
   /** True offers link-local addresses, false never does. By default IPv4's (169.254/16) go out when the host has nothing else. */
@@ -220,6 +226,7 @@ export function assertHostPolicy(policy: unknown): asserts policy is HostPolicy 
 type Check = (value: unknown) => string | undefined
 
 const POLICY_CHECKS: ReadonlyMap<string, Check> = new Map<keyof HostPolicy, Check>([
+  ['offer', booleanComplaint],
   ['loopback', booleanComplaint],
   ['linkLocal', booleanComplaint],
   ['include', patternsComplaint],

@@ -1,6 +1,7 @@
 export { type Base, type Candidate, type CandidateType, isRedundant, type LocalCandidate } from './candidate.ts'
 export { Foundations } from './foundation.ts'
 export { assertHostPolicy, chooseHostAddresses, type HostChoice, type HostPolicy, type HostRejection } from './host.ts'
+export { type Mapping, mappingOf } from './mapping.ts'
 export {
   asPeerReflexive,
   candidatePriority,

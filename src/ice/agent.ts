@@ -9,7 +9,7 @@ import { Attribute, IntegrityKey, type Message } from '../stun/index.ts'
 import type { CheckBudget } from './budget.ts'
 import { CandidateSet } from './candidate-set.ts'
 import { Caution } from './caution.ts'
-import { CheckList } from './check-list.ts'
+import { CheckList, shows } from './check-list.ts'
 import { type CheckContent, KNOWN_IN_CHECKS, writeError, writeSuccess } from './check-message.ts'
 import { consentDelay, consentExpiresAt, forgiveSleep } from './consent.ts'
 import { CHECK_LIFETIME, CONSENT_EXPIRY, MAX_ROLE_CONFLICTS, SUSPECT_CHECKS } from './constants.ts'
@@ -184,7 +184,7 @@ export class IceAgent implements Agent {
       peer: this.#remote?.ufrag,
     })
     if (judgement.kind === 'stranger') return 'stranger'
-    if (judgement.kind === 'ignore' || !this.#outlet.mayUse(base, from)) return 'taken'
+    if (judgement.kind === 'ignore' || !this.#outlet.mayUse(base, from) || this.#isHiddenFrom(base, from)) return 'taken'
     if (judgement.kind === 'refuse') {
       this.#outlet.send(base, from, writeError(message, judgement.error, this.#localKey), false)
       return 'taken'
@@ -304,6 +304,12 @@ export class IceAgent implements Agent {
     pair.unanswered = 0
     pair.nextCheckAt = now
     this.#list.trigger(pair)
+  }
+
+  /** Also an answer would carry the address that is to stay hidden. */
+  #isHiddenFrom(base: Base, from: Address): boolean {
+    const local = this.#candidates.ofBase(base)
+    return base.hidden && (local === undefined || shows(local, from))
   }
 
   /** The pair that a check came over, made now if it has to be (RFC 8445 7.3.1.3); undefined when there are too many. */

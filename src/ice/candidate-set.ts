@@ -27,8 +27,10 @@ export class CandidateSet {
 
   /** True when it brings a base that can be checked from. */
   addLocal(candidate: LocalCandidate): boolean {
-    if (this.#find(candidate.base, candidate.address) === undefined) this.#locals = [...this.#locals, candidate]
-    if ((candidate.type !== 'host' && candidate.type !== 'relay') || this.ofBase(candidate.base) !== undefined) return false
+    const { type, base } = candidate
+    if (this.#find(base, candidate.address) === undefined) this.#locals = [...this.#locals, candidate]
+    // A hidden base is used when a server has seen it, and goes by what the server saw.
+    if ((type !== 'host' && type !== 'relay' && !base.hidden) || this.ofBase(base) !== undefined) return false
     this.#bases = [...this.#bases, candidate]
     return true
   }

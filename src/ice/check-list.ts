@@ -55,7 +55,7 @@ export class CheckList {
     controlling: boolean,
     to: Address | undefined = reachableFrom(local.base, remote.address),
   ): Pair | undefined {
-    if (to === undefined) return undefined
+    if (to === undefined || shows(local, to)) return undefined
     const known = this.#pairs.get(pairKey(local.base, to))
     if (known !== undefined) {
       if (known.remote.type === 'prflx' && remote.type !== 'prflx') {
@@ -184,6 +184,11 @@ export class CheckList {
     this.delete(lowest)
     return true
   }
+}
+
+/** A packet to there would carry the base's own address, which is to stay hidden; unless servers see that very address. */
+export function shows({ base, address }: LocalCandidate, to: Address): boolean {
+  return base.hidden && !address.sameIp(base.address) && (to.scope !== 'global' || base.links.some((link) => link.contains(to)))
 }
 
 /** The address to send to from this base, with our zone where it is link-local; undefined when the two do not go together. */

@@ -63,6 +63,10 @@ export const CONSENT_EXPIRY = 30_000
 export const SPARE_INTERVAL = 15_000
 /** Checks without an answer that end a valid pair whose address the peer withdrew: under a second. */
 export const SUSPECT_CHECKS = 6
+/** Questions of consent in a row without an answer that make another valid pair the better one. */
+export const DOUBTFUL_QUESTIONS = 2
+/** The same for nominations, which follow each other at the round trip known so far: half a second, for one that has grown since. */
+export const DOUBTFUL_NOMINATIONS = 6
 /** Longest wait for a better pair before the one regular nomination toward a foreign agent. */
 export const NOMINATION_WAIT = 150
 /** A pair of the same kind must be this much faster to take over. */

@@ -3,7 +3,7 @@
  * Pure decisions over the pairs; the agent carries them out.
  */
 import { comparePairPriority } from '../candidates/index.ts'
-import { NOMINATION_WAIT, RENOMINATION_INTERVAL, RTT_MARGIN } from './constants.ts'
+import { DOUBTFUL_NOMINATIONS, DOUBTFUL_QUESTIONS, NOMINATION_WAIT, RENOMINATION_INTERVAL, RTT_MARGIN } from './constants.ts'
 import type { Pair } from './pair.ts'
 
 /** Direct before relayed, then by priority. */
@@ -27,9 +27,9 @@ export function isBetter(candidate: Pair, current: Pair): boolean {
   return comparePairPriority(candidate.priority, current.priority) < 0
 }
 
-/** Two questions in a row without an answer, or withdrawn: consent lasts longer, but a pair that answers is to be preferred. */
-function isDoubtful(pair: Pair): boolean {
-  return pair.suspect || pair.unanswered >= 2
+/** Several questions in a row without an answer, or withdrawn: consent lasts longer, but a pair that answers is to be preferred. */
+function isDoubtful({ suspect, unanswered, nominating }: Pair): boolean {
+  return suspect || unanswered >= (nominating === undefined ? DOUBTFUL_QUESTIONS : DOUBTFUL_NOMINATIONS)
 }
 
 /** What the controlled side follows: the highest nomination value; among equals, as with aggressive nomination, the highest priority. */

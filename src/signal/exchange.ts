@@ -28,6 +28,8 @@ export class SignalExchange {
   #peerSeq = 0
   #mistaken = false
   #retired: Map<string, number> | undefined
+  /** User fragments of another ICE agent, which has no incarnations: all that it had, the present one last. */
+  #ufrags: Set<string> | undefined
 
   constructor(random: Random) {
     this.id = [...random.bytes(8)].map((byte) => byte.toString(16).padStart(2, '0')).join('')
@@ -60,7 +62,7 @@ export class SignalExchange {
   }
 
   receive(signal: Signal): Reception {
-    if (signal.id === undefined) return { news: true, incarnation: false, answer: false }
+    if (signal.id === undefined) return { news: this.#isPresent(signal.ufrag), incarnation: false, answer: false }
     const { id, seq = 0 } = signal
     // No more than was ever said, and to this incarnation: the number comes from outside.
     const ack = signal.to === this.id ? Math.min(signal.ack ?? 0, this.#seq) : 0
@@ -88,6 +90,18 @@ export class SignalExchange {
     if (seq >= this.#peerSeq) this.#mistaken = this.#isMistaken(signal)
     if (news) this.#peerSeq = seq
     return { news, incarnation: false, answer }
+  }
+
+  /** A late candidate of a generation that is over names the user fragment of that one (RFC 8838 11). */
+  #isPresent(ufrag: string): boolean {
+    const ufrags = this.#ufrags ?? new Set<string>()
+    if (ufrags.has(ufrag)) return [...ufrags].at(-1) === ufrag
+    this.#ufrags = ufrags.add(ufrag)
+    for (const oldest of ufrags) {
+      if (ufrags.size <= MAX_RETIRED) break
+      ufrags.delete(oldest)
+    }
+    return true
   }
 
   #isMistaken({ to }: Signal): boolean {

@@ -381,7 +381,7 @@ describe('nonsense from the signalling channel', () => {
     expect(({} as { v?: unknown }).v).toBeUndefined()
   })
 
-  it('in the candidates of a signal costs only those candidates', async () => {
+  it('C18 in the candidates of a signal costs only those candidates', async () => {
     const { lab, a, b, said } = await scene(130)
     const signal = said.b as Signal
     const candidates = [...Array.from({ length: 60 }, (_, i) => `candidate:${i} 1 tcp ${i} 192.0.2.1 0 typ nothing`), ...signal.candidates]

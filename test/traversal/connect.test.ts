@@ -72,7 +72,7 @@ it('a path is there before the first message, also when data overtook the answer
   }
 })
 
-describe('a channel that gives back what was said on it', () => {
+describe('C83 a channel that gives back what was said on it', () => {
   it('connects nobody with itself', async () => {
     const lab = createLab()
     const a = await makePeer(lab.host('a'), 'b', { servers: [] })

@@ -16,7 +16,7 @@ function carry(lab: ReturnType<typeof createLab>, from: Peer, to: Peer, delay: n
   from.session.on('signal', (signal: Signal) => lab.after(delay, () => void to.session.signal(signal)))
 }
 
-describe('punching without poisoning', () => {
+describe('C84 punching without poisoning', () => {
   it.each([
     ['both at once', 20, 20],
     ['one side hears 25 ms later', 20, 45],

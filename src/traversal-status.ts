@@ -1,0 +1,85 @@
+/** What `traversal.status()` tells, and how reports put it into words. */
+import { type Base, type Mapping, mappingOf, type ReflexiveBinding } from './candidates/index.ts'
+import type { DropCounters } from './demultiplexer.ts'
+import type { Address } from './net/index.ts'
+
+export interface ServerStatus {
+  /** As configured. */
+  readonly server: string
+  /** Where it is; undefined while its name is not resolved. */
+  readonly address: string | undefined
+  /** Our address that asked. */
+  readonly from: string | undefined
+  /** Our address as the server saw it. */
+  readonly mapped: string | undefined
+  /** Milliseconds. */
+  readonly rtt: number | undefined
+  /** Why there is no answer now; undefined when there is one, or one is awaited. */
+  readonly failure: string | undefined
+}
+
+export interface NatStatus {
+  /** Our address that asked. */
+  readonly from: string
+  /**
+   * How the NAT in front of it gives out addresses. `none`: there is no NAT. `shared`: one for all destinations. `per-destination`: another
+   * one for each, so peers behind NATs that are not open to everybody will hardly be met. Undefined while fewer than two servers answered.
+   */
+  readonly mapping: Mapping | undefined
+}
+
+export interface TraversalStatus {
+  /** Bound sockets. */
+  readonly sockets: readonly string[]
+  /** What is offered to peers now, as `candidate:` lines. */
+  readonly candidates: readonly string[]
+  /** Addresses of this machine that are not offered, with the reason. */
+  readonly refused: readonly string[]
+  readonly servers: readonly ServerStatus[]
+  /** What the servers' answers say of the NATs, for each socket that a server answered. */
+  readonly nats: readonly NatStatus[]
+  readonly sessions: number
+  readonly dropped: Readonly<DropCounters>
+}
+
+/** @param unresolved servers whose names have no address yet, with the reason; empty while the look-up runs */
+export function serverStatus(unresolved: ReadonlyMap<string, string>, bindings: readonly ReflexiveBinding[]): readonly ServerStatus[] {
+  return [
+    ...[...unresolved].map(([server, failure]) => ({ ...UNASKED, server, failure: failure === '' ? undefined : failure })),
+    ...bindings.map(({ base, server, mapped, rtt, failure }) => ({
+      server: server.uri,
+      address: server.address.key,
+      from: base.address.key,
+      mapped: mapped?.key,
+      rtt,
+      failure,
+    })),
+  ]
+}
+
+export function natStatus(
+  bases: readonly (Base & { readonly addresses: readonly Address[] })[],
+  bindings: readonly ReflexiveBinding[],
+): readonly NatStatus[] {
+  return bases.flatMap((base) => {
+    // What a server saw before it fell silent may be long over.
+    const answered = bindings.filter((binding) => binding.base === base && binding.failure === undefined)
+    const seen = answered.flatMap(({ mapped }) => mapped ?? [])
+    return seen.length === 0 ? [] : [{ from: base.address.key, mapping: mappingOf(base.addresses, seen) }]
+  })
+}
+
+export function describeServer({ server, address, from, mapped, rtt, failure }: ServerStatus): string {
+  const what = failure ?? (mapped === undefined ? 'not answered yet' : `sees us at ${mapped}, ${(rtt ?? 0).toFixed(1)} ms`)
+  return from === undefined ? `${server}: ${what}` : `${server} (${address}) from ${from}: ${what}`
+}
+
+/** Only what explains why a path is missing. */
+export function describeNats(nats: readonly NatStatus[]): readonly string[] {
+  const hard = nats.filter(({ mapping }) => mapping === 'per-destination')
+  return hard.map(
+    ({ from }) => `${from} is seen at another address by each server: its NAT is a hard one, peers will not find it where servers do`,
+  )
+}
+
+const UNASKED = { address: undefined, from: undefined, mapped: undefined, rtt: undefined }
