@@ -68,7 +68,7 @@ export interface Schedule {
   readonly steps: readonly Step[]
 }
 
-const MOST_STEPS = 14
+const MOST_STEPS = 12
 
 const whose = { link: fc.nat(1), side: fc.nat(1) }
 
@@ -127,25 +127,28 @@ const places: fc.Arbitrary<readonly [Place, Place]> = fc.oneof(
   { weight: 1, arbitrary: fc.tuple(fc.constant<Place>('symmetric'), fc.constantFrom<Place>('public', 'cone')) },
 )
 
-const world: fc.Arbitrary<World> = fc.record({
-  seed: fc.nat(0xffff),
-  places,
-  homes: fc.tuple(fc.constantFrom(1, 1, 2), fc.constantFrom(1, 1, 2)),
-  together: fc.constantFrom(false, false, false, true),
-  other: fc.constantFrom('nobody' as const, 'nobody' as const, 'twin' as const, 'third' as const),
-  roles: fc.constantFrom('settled' as const, 'settled' as const, 'both controlling' as const, 'both controlled' as const),
-  late: fc.oneof(fc.constant(0), pause),
-  stun: fc.oneof({ weight: 3, arbitrary: fc.constant(0) }, { weight: 1, arbitrary: fc.nat(2_000) }),
-  signals: fc.array(signalFate, { maxLength: 8 }),
-  packets: fc.array(packetFate, { maxLength: 16 }),
-  ending: fc.constantFrom(...Array<'calm'>(6).fill('calm'), 'restarts' as const, 'parted' as const),
-  closing: fc.constantFrom('sessions' as const, 'traversals' as const),
-})
+const world = (others: readonly World['other'][]): fc.Arbitrary<World> =>
+  fc.record({
+    seed: fc.nat(0xffff),
+    places,
+    homes: fc.tuple(fc.constantFrom(1, 1, 1, 2), fc.constantFrom(1, 1, 1, 2)),
+    together: fc.constantFrom(false, false, false, true),
+    other: fc.constantFrom(...others),
+    roles: fc.constantFrom('settled' as const, 'settled' as const, 'both controlling' as const, 'both controlled' as const),
+    late: fc.oneof(fc.constant(0), pause),
+    stun: fc.oneof({ weight: 3, arbitrary: fc.constant(0) }, { weight: 1, arbitrary: fc.nat(2_000) }),
+    signals: fc.array(signalFate, { maxLength: 8 }),
+    packets: fc.array(packetFate, { maxLength: 16 }),
+    ending: fc.constantFrom(...Array<'calm'>(6).fill('calm'), 'restarts' as const, 'parted' as const),
+    closing: fc.constantFrom('sessions' as const, 'traversals' as const),
+  })
 
-export const schedules: fc.Arbitrary<Schedule> = fc.record({
-  world,
-  steps: fc.array(fc.record({ after: pause, action }), { maxLength: MOST_STEPS, size: 'max' }),
-})
+/** @param others which of them there may be */
+export const schedules = (others: readonly World['other'][]): fc.Arbitrary<Schedule> =>
+  fc.record({
+    world: world(others),
+    steps: fc.array(fc.record({ after: pause, action }), { maxLength: MOST_STEPS, size: 'max' }),
+  })
 
 /** A schedule as a person reads it: one line for each thing that is not as it usually is. */
 export function describe({ world, steps }: Schedule): string {
