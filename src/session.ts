@@ -451,7 +451,11 @@ export class Session extends SafeEmitter<SessionEvents> {
   }
 
   #fail(reason: string): void {
-    if (this.#active !== undefined) return
+    if (this.#active !== undefined) {
+      // A restart came to nothing and the last generation goes on. Left at that, both would stay so for ever.
+      this.#restart ??= this.#host.timers.after(RESTART_DELAY, () => this.#begin('the restart found no path'))
+      return
+    }
     this.#stop(new SallyportError('ERR_NO_PATH', `no path to ${this.peer}: ${reason}`, { report: this.explain() }))
   }
 
