@@ -277,7 +277,9 @@ class Storm {
     const to = (this.#links[end.link] as Link)[1 - end.side] as End
     const text = JSON.stringify(asCarried(signal, this.#world.roles, doubled))
     for (let n = 1; n <= copies; n++) {
-      this.#later(n * delay, () => {
+      this.#quietFrom(n * delay)
+      // By the receiver's clock: who sleeps hears it on waking.
+      to.station.host.clock.wake(this.#lab.clock.now() + n * delay, () => {
         if (to.session === undefined) return
         const { state } = to.session
         if (!to.session.signal(JSON.parse(text) as Signal) && state !== 'closed') this.#fail(to, 'a signal was refused')
