@@ -34,6 +34,9 @@ export interface DropCounters {
   stray: number
 }
 
+/** User fragments and transactions that are over are remembered, this many of each: what belongs to them may still be on its way. */
+const MAX_PAST = 1_024
+
 /** Why a datagram is not STUN of ours; undefined when it was, and is dealt with. */
 type NotOurs = keyof DropCounters | undefined
 
@@ -44,6 +47,8 @@ export class Demultiplexer {
   readonly #ufrags = new Map<string, CheckReceiver>()
   readonly #expected = new Map<string, CheckReceiver>()
   readonly #addresses = new Map<Base, Map<string, DataReceiver>>()
+  readonly #pastUfrags = new Set<string>()
+  readonly #pastTransactions = new Set<string>()
   /** The answer to the last look-up: data comes in runs, and `from` is the same object for as long as one remote sends. */
   #lastBase: Base | undefined
   #lastFrom: Address | undefined
@@ -62,7 +67,9 @@ export class Demultiplexer {
 
   /** Only its receiver's: the next generation may use it again. */
   deleteUfrag(ufrag: string, receiver: CheckReceiver): void {
-    if (this.#ufrags.get(ufrag) === receiver) this.#ufrags.delete(ufrag)
+    if (this.#ufrags.get(ufrag) !== receiver) return
+    this.#ufrags.delete(ufrag)
+    remember(this.#pastUfrags, ufrag)
   }
 
   expect(transaction: string, receiver: CheckReceiver): void {
@@ -70,7 +77,7 @@ export class Demultiplexer {
   }
 
   forget(transaction: string): void {
-    this.#expected.delete(transaction)
+    if (this.#expected.delete(transaction)) remember(this.#pastTransactions, transaction)
   }
 
   ownerOf(base: Base, from: Address): DataReceiver | undefined {
@@ -134,14 +141,33 @@ export class Demultiplexer {
     const username = splitUsername(text)
     if (text === undefined || username === undefined) return 'stray'
     const receiver = this.#ufrags.get(text) ?? this.#ufrags.get(username.receiver)
-    if (receiver === undefined) return 'unknownUfrag'
+    if (receiver === undefined) return this.#pastUfrags.has(username.receiver) ? this.#late('unknownUfrag') : 'unknownUfrag'
     return receiver.handleRequest(message, base, from) === 'taken' ? undefined : 'unauthenticated'
   }
 
   #takeResponse(message: Message, base: Base, from: Address, owner: DataReceiver | undefined): NotOurs {
     const receiver = this.#expected.get(message.transactionKey)
     if (receiver !== undefined) return receiver.handleResponse(message, base, from) === 'taken' ? undefined : 'unauthenticated'
+    if (this.#pastTransactions.has(message.transactionKey)) return this.#late('unexpected')
     if (this.#transactions.receive(message, from) || owner?.recognises(message) === true) return undefined
     return 'unexpected'
+  }
+
+  /**
+   * Of a check or a generation that is over (RFC 8445 9): it proves nothing any more, and is nobody's data either. After a restart the addresses
+   * are most often the same, so it would be delivered.
+   */
+  #late(counter: keyof DropCounters): undefined {
+    this.dropped[counter]++
+    return undefined
+  }
+}
+
+function remember(past: Set<string>, key: string): void {
+  past.add(key)
+  if (past.size <= MAX_PAST) return
+  for (const oldest of past) {
+    past.delete(oldest)
+    return
   }
 }

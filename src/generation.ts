@@ -3,7 +3,7 @@
  * Addresses of the peer are claimed here, so that data reaches this session and no other.
  */
 import type { Base, LocalCandidate } from './candidates/index.ts'
-import { Claim, type Claimant } from './claim.ts'
+import { Claim, type Claimant, type Claimed, Promised } from './claim.ts'
 import type { CheckReceiver, Demultiplexer } from './demultiplexer.ts'
 import {
   type Agent,
@@ -61,7 +61,7 @@ export class Generation implements AgentOutlet, CheckReceiver, Claimant, Paced {
   readonly #ground: Ground
   readonly #owner: GenerationOwner
   readonly #held: Held[] = []
-  #claims: readonly { readonly pair: Pair; readonly claim: Claim }[] = []
+  #claims: readonly { readonly pair: Claimed; readonly claim: Claim }[] = []
   /** Valid since the call of the agent that is running. */
   readonly #proven: Pair[] = []
   /** Calls of the agent within each other. */
@@ -96,6 +96,8 @@ export class Generation implements AgentOutlet, CheckReceiver, Claimant, Paced {
     this.#username = `${this.agent.local.ufrag}:${remote.ufrag}`
     this.#ground.demultiplexer.addUfrag(this.#username, this)
     this.tell((agent, now) => agent.setRemote(remote, controlling, now))
+    // What was promised is a pair's by now, or was somebody else's promise.
+    for (const { pair } of this.#claims) if (pair instanceof Promised) this.#unclaim(pair)
   }
 
   addLocal(candidate: LocalCandidate): void {
@@ -156,18 +158,22 @@ export class Generation implements AgentOutlet, CheckReceiver, Claimant, Paced {
     this.#owner.receive(data)
   }
 
-  hold(data: Uint8Array, pair: Pair): void {
+  hold(data: Uint8Array, pair: Claimed): void {
     // What waits for a pair that failed gives its place to what may still be delivered.
     if (this.#held.length >= MAX_HELD) this.#drop((held) => held.pair.state === 'failed')
-    if (pair.state !== 'failed' && this.#held.length < MAX_HELD) this.#held.push({ pair, data })
+    if (!(pair instanceof Promised) && pair.state !== 'failed' && this.#held.length < MAX_HELD) this.#held.push({ pair, data })
     else this.droppedEarly++
+  }
+
+  refuse(): void {
+    this.droppedEarly++
   }
 
   recognises(message: Message): boolean {
     return this.agent.recognises(message)
   }
 
-  refused({ base, to }: Pair, failure: SendFailure): void {
+  refused({ base, to }: Claimed, failure: SendFailure): void {
     this.tell((agent, now) => agent.sendFailed(base, to, failure, now))
   }
 
@@ -200,16 +206,32 @@ export class Generation implements AgentOutlet, CheckReceiver, Claimant, Paced {
     return claim === undefined || claim.owner === this.#owner || claim.yieldsTo(this, this.#ground.timers.now())
   }
 
+  mayAsk(base: Base, to: Address): boolean {
+    const claim = this.#claimOn(base, to)
+    return claim === undefined || claim.owner === this.#owner || !claim.inUse(this.#ground.timers.now())
+  }
+
   event(event: AgentEvent): void {
+    if (event.kind === 'early') this.#promise(event.base, event.to)
     if (event.kind === 'heard' || event.kind === 'valid') this.#claim(event.pair)
     else if (event.kind === 'lost') this.#unclaim(event.pair)
     this.#owner.agentEvent(this, event)
     if (event.kind === 'valid') this.#proven.push(event.pair)
   }
 
-  #claim(pair: Pair): void {
+  #promise(base: Base, to: Address): void {
+    const now = this.#ground.timers.now()
+    for (const { pair } of this.#claims) {
+      if (!(pair instanceof Promised) || pair.base !== base || pair.to.key !== to.key) continue
+      pair.renew(now)
+      return
+    }
+    this.#claim(new Promised(base, to, now))
+  }
+
+  #claim(pair: Claimed): void {
     const present = this.#claimOn(pair.base, pair.to)
-    const claim = present?.owner === this.#owner ? present : new Claim(this.#owner)
+    const claim = present?.owner === this.#owner ? present : new Claim(this.#owner, present !== undefined)
     claim.share(this, pair)
     this.#claims = [...this.#claims.filter((held) => held.pair !== pair), { pair, claim }]
     if (claim !== present) this.#ground.demultiplexer.claim(pair.base, pair.to, claim)
@@ -220,7 +242,7 @@ export class Generation implements AgentOutlet, CheckReceiver, Claimant, Paced {
     return owner instanceof Claim ? owner : undefined
   }
 
-  #unclaim(pair: Pair): void {
+  #unclaim(pair: Claimed): void {
     const held = this.#claims.find((one) => one.pair === pair)
     this.#claims = this.#claims.filter((one) => one !== held)
     if (held?.claim.leave(pair) === true) this.#ground.demultiplexer.release(pair.base, pair.to, held.claim)

@@ -30,6 +30,8 @@ export interface SessionHost extends Ground {
 const MAX_DATAGRAM = 65_507
 /** The last generation lives on this long after the new one has a path: the peer may still send there. */
 const OVERLAP = 5_000
+/** Of those, at most so many: restarts in quick succession leave one each, and the peer may send on any. */
+const MAX_PREVIOUS = 3
 /** Without a path, this long before everything starts anew: other pairs, or another interface, may come first. */
 const RESTART_DELAY = 1_000
 /** Of a session that was connected: before another attempt after one that found no path, doubling from the delay above. */
@@ -48,7 +50,8 @@ export class Session extends SafeEmitter<SessionEvents> {
   readonly budget: CheckBudget = new CheckBudget()
   #state: SessionState = 'idle'
   #current: Generation | undefined
-  #previous: Generation | undefined
+  /** Those that may still carry data, the oldest first. */
+  #previous: readonly Generation[] = []
   #generations = 0
   #active: Pair | undefined
   #ready = new Deferred<Path>()
@@ -98,7 +101,7 @@ export class Session extends SafeEmitter<SessionEvents> {
   /** Reads memory only. */
   get status(): SessionStatus {
     const { state, path } = this
-    const unproven = this.#unproven + (this.#current?.droppedEarly ?? 0) + (this.#previous?.droppedEarly ?? 0)
+    const unproven = this.#alive.reduce((sum, { droppedEarly }) => sum + droppedEarly, this.#unproven)
     return {
       state,
       path,
@@ -168,8 +171,13 @@ export class Session extends SafeEmitter<SessionEvents> {
     })
   }
 
+  /** The present generation last. */
+  get #alive(): readonly Generation[] {
+    return this.#current === undefined ? this.#previous : [...this.#previous, this.#current]
+  }
+
   #reportAttempt(): AttemptReport {
-    return reportAttempt([this.#previous, this.#current].filter((generation) => generation !== undefined))
+    return reportAttempt(this.#alive)
   }
 
   /** Starts over with new credentials (RFC 8445 9). The path stays in use until the new attempt has one. */
@@ -202,19 +210,17 @@ export class Session extends SafeEmitter<SessionEvents> {
 
   /** @internal */
   addLocal(candidate: LocalCandidate): void {
-    this.#current?.addLocal(candidate)
-    this.#previous?.addLocal(candidate)
+    for (const generation of this.#alive) generation.addLocal(candidate)
   }
 
   /** @internal */
   removeBase(base: Base, reason: string): void {
-    this.#current?.removeBase(base, reason)
-    this.#previous?.removeBase(base, reason)
+    for (const generation of this.#alive) generation.removeBase(base, reason)
   }
 
   /** @internal A request on this session's behalf could not be sent. */
   sendFailed(base: Base, to: Pair['to'], failure: string): void {
-    for (const generation of [this.#current, this.#previous]) generation?.tell((agent, now) => agent.sendFailed(base, to, failure, now))
+    for (const generation of this.#alive) generation.tell((agent, now) => agent.sendFailed(base, to, failure, now))
   }
 
   /** @internal The shared candidates changed: say so if it is news. */
@@ -267,11 +273,13 @@ export class Session extends SafeEmitter<SessionEvents> {
     this.#restart?.cancel()
     this.#overlap?.cancel()
     this.#restart = this.#overlap = undefined
-    // The one that carries data stays; of two without a path the older one goes.
-    if (this.#previous === undefined || this.#current?.agent.selected !== undefined) {
-      this.#retire(this.#previous)
-      this.#previous = this.#current
-    } else this.#retire(this.#current)
+    // Those that carry data stay, since the peer may not have gone on yet; of those without a path one is enough.
+    const last = this.#current
+    if (last !== undefined && (this.#previous.length === 0 || last.agent.selected !== undefined)) {
+      this.#previous = [...this.#previous, last]
+      if (this.#previous.length > MAX_PREVIOUS)
+        this.#retirePrevious(this.#previous.filter(({ agent }) => agent.selected !== this.#active).slice(0, 1))
+    } else this.#retire(last)
     this.#generations++
     // Nothing of the new one has gone anywhere yet.
     this.#tried = 0
@@ -402,7 +410,7 @@ export class Session extends SafeEmitter<SessionEvents> {
   // ── path ──
 
   #choose(): void {
-    const next = this.#current?.agent.selected ?? this.#previous?.agent.selected
+    const next = this.#alive.findLast(({ agent }) => agent.selected !== undefined)?.agent.selected
     if (next === this.#active) return
     this.#active = next
     if (next === undefined) {
@@ -421,7 +429,12 @@ export class Session extends SafeEmitter<SessionEvents> {
     // A listener may have closed the session, or a better pair come in the meantime.
     if (this.#active === next) this.safeEmit('path', path)
     if (this.#active === next) this.#flush()
-    if (this.#previous !== undefined && this.#current?.agent.selected !== undefined) this.#retirePrevious()
+    // From its own path on, and only while that lasts: one of the last generation may have to stand in again.
+    this.#overlap?.cancel()
+    this.#overlap =
+      this.#previous.length > 0 && this.#current?.agent.selected !== undefined
+        ? this.#host.timers.after(OVERLAP, () => this.#retirePrevious(this.#previous))
+        : undefined
   }
 
   #retire(generation: Generation | undefined): void {
@@ -429,12 +442,9 @@ export class Session extends SafeEmitter<SessionEvents> {
     this.#unproven += generation?.droppedEarly ?? 0
   }
 
-  #retirePrevious(): void {
-    this.#overlap?.cancel()
-    this.#overlap = this.#host.timers.after(OVERLAP, () => {
-      this.#retire(this.#previous)
-      this.#previous = undefined
-    })
+  #retirePrevious(retired: readonly Generation[]): void {
+    this.#previous = this.#previous.filter((generation) => !retired.includes(generation))
+    for (const generation of retired) this.#retire(generation)
   }
 
   #lost(): void {
@@ -446,11 +456,10 @@ export class Session extends SafeEmitter<SessionEvents> {
   }
 
   #fail(reason: string): void {
-    if (this.#active !== undefined) return
     if (this.#retry !== undefined) {
-      // There was a path, so what is in the way may pass.
+      // There was a path, or the last generation still has one: what is in the way may pass. Left at that, both ends would stay so for ever.
       this.#note(reason)
-      this.#restart = this.#host.timers.after(this.#retry, () => this.#begin('another attempt'))
+      this.#restart ??= this.#host.timers.after(this.#retry, () => this.#begin('another attempt'))
       this.#retry = Math.min(this.#retry * 2, RETRY_MOST)
       return
     }
@@ -489,8 +498,8 @@ export class Session extends SafeEmitter<SessionEvents> {
     this.#restart?.cancel()
     this.#overlap = this.#restart = this.#retry = undefined
     this.#retire(this.#current)
-    this.#retire(this.#previous)
-    this.#current = this.#previous = this.#active = undefined
+    this.#retirePrevious(this.#previous)
+    this.#current = this.#active = undefined
     this.#outbox.discard()
     this.#stopAborting()
   }

@@ -22,6 +22,8 @@ import type { Agent, AgentEvent, AgentOptions, AgentOutlet, RemoteDescription, V
 import type { Check, Pair } from './pair.ts'
 import { Patience } from './patience.ts'
 
+const TAKEN = 'another session uses this address'
+
 export class IceAgent implements Agent {
   readonly local: Credentials
   readonly #localKey: IntegrityKey
@@ -86,6 +88,8 @@ export class IceAgent implements Agent {
     this.#remoteKey = IntegrityKey.shortTerm(remote.pwd)
     if (controlling !== undefined) this.#takeRole(controlling)
     for (const { base, from, content } of this.#early.take(remote.ufrag)) {
+      // Another session may have come to use it meanwhile.
+      if (!this.#outlet.mayUse(base, from)) continue
       const pair = this.#pairFrom(base, from, content.priority)
       if (pair !== undefined) this.#heard(pair, content, now)
     }
@@ -194,6 +198,7 @@ export class IceAgent implements Agent {
     let pair: Pair | undefined
     if (this.#remote === undefined) {
       if (!this.#early.keep({ base, from, sender, content })) return 'taken'
+      this.#events.push({ kind: 'early', base, to: from })
     } else {
       // No success without a pair: a peer that takes the path for valid would send data that nobody takes.
       pair = this.#pairFrom(base, from, content.priority)
@@ -225,7 +230,7 @@ export class IceAgent implements Agent {
     } else if (message.unknownRequired(KNOWN_IN_CHECKS).length > 0) {
       // RFC 8489 6.3.3 and 6.3.4: the transaction has failed.
       if (!pair.valid) this.#drop(pair, 'answered with an attribute that has to be understood and is not')
-    } else if (!this.#outlet.mayUse(base, from)) this.#drop(pair, 'another session uses this address')
+    } else if (!this.#outlet.mayUse(base, from)) this.#drop(pair, TAKEN)
     else if (message.class === 'error') this.#refused(pair, check, message, now)
     else this.#succeeded(pair, check, message, now)
     this.#settle(now)
@@ -247,6 +252,7 @@ export class IceAgent implements Agent {
       const pair = this.#list.take(now)
       if (pair === undefined) break
       if (pair.suspect && pair.unanswered >= SUSPECT_CHECKS) this.#drop(pair, 'the peer withdrew this address')
+      else if (!pair.valid && !this.#outlet.mayAsk(pair.base, pair.to)) this.#drop(pair, TAKEN)
       else checked = this.#check(pair, now)
     }
     // Without one, too: what asked for the slot is over, and the next deadline is another.

@@ -64,6 +64,8 @@ export class LiteAgent implements Agent {
   setRemote(remote: RemoteDescription, _controlling: boolean | undefined, now: number): void {
     this.#remote = remote
     for (const { base, from, content } of this.#early.take(remote.ufrag)) {
+      // Another session may have come to use it meanwhile.
+      if (!this.#outlet.mayUse(base, from)) continue
       const pair = this.#pairFrom(base, from, content.priority)
       if (pair !== undefined) this.#heard(pair, content, now)
     }
@@ -133,7 +135,8 @@ export class LiteAgent implements Agent {
     // No success without a place to remember it: the peer would send data that nobody takes.
     if (this.#remote === undefined ? !this.#early.keep({ base, from, sender, content }) : pair === undefined) return 'taken'
     this.#outlet.send(base, from, writeSuccess(message, from, this.#localKey), false)
-    if (pair !== undefined) {
+    if (pair === undefined) this.#events.push({ kind: 'early', base, to: from })
+    else {
       this.#heard(pair, content, now)
       this.#patience.meet(now)
     }

@@ -30,12 +30,14 @@ export class OutgoingChecks {
   /** @param opener not to reach the peer's NAT */
   send(pair: Pair, terms: CheckTerms, opener: boolean, now: number): void {
     const transactionId = this.#random.bytes(12)
+    // Again with every later check: the peer may have another agent for the same credentials by then, or see another address of ours.
+    const nomination = terms.controlling ? (pair.nominating ?? (terms.renomination ? pair.nominated : undefined)) : undefined
     const check: Check = {
       key: transactionKey(transactionId),
       sentAt: now,
       controlling: terms.controlling,
-      useCandidate: terms.controlling && pair.nominating !== undefined,
-      nomination: terms.renomination ? pair.nominating : undefined,
+      useCandidate: nomination !== undefined,
+      nomination: terms.renomination ? nomination : undefined,
       priority: asPeerReflexive(pair.local.priority),
     }
     pair.outstanding = [...pair.outstanding, check]

@@ -8,6 +8,8 @@ import type { Pair } from './pair.ts'
 
 export type AgentEvent =
   | { readonly kind: 'role'; readonly controlling: boolean }
+  /** A check was answered before the peer's credentials were known: the peer may send data there from now on, though we have no pair yet. */
+  | { readonly kind: 'early'; readonly base: Base; readonly to: Address }
   /** The peer proved itself from the far end of a pair that is not valid yet; data from there may overtake what makes it so. */
   | { readonly kind: 'heard'; readonly pair: Pair }
   /** A pair became valid: data may go both ways on it from now on. */
@@ -29,6 +31,8 @@ export interface AgentOutlet {
   requestSlot(urgent: boolean): void
   /** Asked of every address that proved itself: false when it belongs to another session, and then it is as if nothing had come. */
   mayUse(base: Base, from: Address): boolean
+  /** False when another session has data coming from there: then not even a check is sent. */
+  mayAsk(base: Base, to: Address): boolean
   /** May close the agent; nothing of the agent is halfway when it comes. */
   event(event: AgentEvent): void
 }

@@ -376,11 +376,30 @@ describe('a check of the peer', () => {
     expect(solo.agent.pairs).toHaveLength(32)
   })
 
+  it('C36 C70 that came early counts no more when another session has the address by then', () => {
+    let free = true
+    const solo = new Solo({ mayUse: () => free })
+    solo.tell((agent, now) => agent.addLocal(hostOf(solo.base), now))
+    expect(solo.hear('198.51.100.7', { controlling: false })?.class).toBe('success')
+    expect(solo.events).toMatchObject([{ kind: 'early', to: { ip: '198.51.100.7' } }])
+    free = false
+    solo.meet()
+    expect(solo.agent.pairs).toHaveLength(0)
+  })
+
   it('from an address that another session has is not answered and changes nothing', () => {
     const solo = new Solo({ mayUse: () => false }).start()
     expect(solo.hear('198.51.100.7')).toBeUndefined()
     expect(solo.agent.pairs).toHaveLength(0)
   })
+})
+
+it('C70 an address whose data is another session’s is not even asked, and the report says why', () => {
+  const solo = new Solo({ mayAsk: (_base, to) => to.ip !== '192.0.2.1' }).start([remote('192.0.2.1'), remote('192.0.2.2')])
+  solo.run(1_000)
+  expect(solo.checksTo('192.0.2.1')).toHaveLength(0)
+  expect(solo.checksTo('192.0.2.2').length).toBeGreaterThan(1)
+  expect(solo.pair('192.0.2.1')).toMatchObject({ state: 'failed', reason: 'another session uses this address' })
 })
 
 describe('an answer', () => {

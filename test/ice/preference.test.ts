@@ -96,7 +96,9 @@ describe('C82 a quiet session', () => {
     const perMinute = (solo.sent.length - before) / 60
     expect(perMinute).toBeLessThanOrEqual(15 + 2 * 5)
     expect(perMinute).toBeGreaterThanOrEqual(10 + 2 * 3)
-    expect(solo.sent.slice(before).some(({ message }) => message.has(Attribute.UseCandidate))).toBe(false)
+    // What was nominated is said again with them, and nothing else is.
+    const nominations = solo.sent.slice(before).map(({ message }) => message.uint32(Attribute.Nomination))
+    expect(new Set(nominations)).toEqual(new Set([1, undefined]))
     // Nor does it wake for anything else: for each packet once, and once when it would be too late for its answer.
     expect((solo.advances - advances) / 60).toBeLessThanOrEqual(2 * perMinute)
   })

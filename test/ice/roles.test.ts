@@ -282,6 +282,20 @@ describe('nomination as the controlling side', () => {
     }
   })
 
+  it('C53 is said again with every later question, for a peer that began anew with the same credentials or sees another address', () => {
+    const solo = new Solo().answerAll(20).start([remote('192.0.2.1')])
+    solo.run(60_000)
+    const questions = solo.checks.slice(2)
+    expect(questions.length).toBeGreaterThan(8)
+    expect(questions.map(({ message }) => message.uint32(Attribute.Nomination))).toEqual(questions.map(() => 1))
+  })
+
+  it('toward a foreign agent it is over when it was heard', () => {
+    const solo = new Solo({ renomination: false }).answerAll(20).start([remote('192.0.2.1')])
+    solo.run(60_000)
+    expect(nominations(solo)).toHaveLength(1)
+  })
+
   it('of a pair that dies, another is nominated in its place', () => {
     const solo = new Solo()
       .start([remote('192.0.2.1'), remote('192.0.2.2')])

@@ -74,6 +74,7 @@ export interface SoloOptions {
   readonly lite?: boolean
   readonly seed?: number
   readonly mayUse?: (base: Base, from: Address) => boolean
+  readonly mayAsk?: (base: Base, to: Address) => boolean
 }
 
 export class Solo implements AgentOutlet, Paced {
@@ -91,13 +92,23 @@ export class Solo implements AgentOutlet, Paced {
   advances = 0
   readonly #renomination: boolean
   readonly #mayUse: (base: Base, from: Address) => boolean
+  readonly #mayAsk: (base: Base, to: Address) => boolean
   readonly #random: SeededRandom
   #timer: Timer | undefined
 
   constructor(options: SoloOptions = {}) {
-    const { controlling = true, tieBreaker = 1_000n, renomination = true, lite = false, seed = 1, mayUse = () => true } = options
+    const {
+      controlling = true,
+      tieBreaker = 1_000n,
+      renomination = true,
+      lite = false,
+      seed = 1,
+      mayUse = () => true,
+      mayAsk = () => true,
+    } = options
     this.#renomination = renomination
     this.#mayUse = mayUse
+    this.#mayAsk = mayAsk
     this.#random = new SeededRandom(seed)
     this.base = makeBase('10.0.0.1')
     const random = this.#random
@@ -255,6 +266,10 @@ export class Solo implements AgentOutlet, Paced {
 
   mayUse(base: Base, from: Address): boolean {
     return this.#mayUse(base, from)
+  }
+
+  mayAsk(base: Base, to: Address): boolean {
+    return this.#mayAsk(base, to)
   }
 
   event(event: AgentEvent): void {

@@ -16,6 +16,8 @@ export class CountingNetwork implements Network {
   lookups = 0
   /** Timers set and datagrams sent, ever: what is quiet sets none. */
   wakes = 0
+  /** One more is an error: somebody sets timers without end. */
+  mostWakes: number = Number.POSITIVE_INFINITY
   sends = 0
   readonly #network: Network
 
@@ -91,7 +93,7 @@ export class CountingNetwork implements Network {
   }
 
   #wake(clock: Clock, at: number, callback: () => void): Timer {
-    this.wakes++
+    if (++this.wakes > this.mostWakes) throw new Error(`more than ${this.mostWakes} timers were set`)
     const inner = clock.wake(at, () => {
       this.timers.delete(timer)
       callback()

@@ -238,6 +238,28 @@ describe('C60 C61 a restart', () => {
     await closeAll(a, b)
   })
 
+  it('C61 that finds no path is tried again, and the last generation carries the data meanwhile', async () => {
+    const { lab, a, b } = await connectedHomes(1)
+    // Only the checks of the new credentials are lost.
+    let ufrag = ''
+    a.session.once('signal', (signal) => (ufrag = signal.ufrag))
+    const stop = lab.filter(({ data }) => (Buffer.from(data).includes(ufrag) ? 'drop' : 'pass'))
+    a.session.restart()
+    for (let second = 0; second < 60; second++) {
+      await lab.run(1_000)
+      say(b, `${second}`)
+    }
+    expect(a.session.path?.remote.port).toBe(b.session.path?.local.port)
+    stop()
+    await lab.run(60_000)
+    expect(a.inbox).toEqual(Array.from({ length: 60 }, (_, second) => `${second}`))
+    for (const { session } of [a, b]) {
+      expect(session.state).toBe('connected')
+      expect(session.explain().pairs.some(({ generation }) => generation === 1)).toBe(false)
+    }
+    await closeAll(a, b)
+  })
+
   it('C62 answers checks of the last generation with nothing that the new one would take', async () => {
     const { lab, a, b } = await connectedHomes(4)
     for (let n = 0; n < 20; n++) {

@@ -1,0 +1,72 @@
+/** The books of all data: what was sent, by whom and to whom, what arrived, and what must not have. */
+
+/** Neither STUN nor empty: what starts like this is ours to read. */
+const MARK = '~'
+
+interface Entry {
+  /** The session, and the end of it, that sent it. */
+  readonly link: number
+  readonly side: number
+  /** Milliseconds. */
+  readonly at: number
+  /** Where it came from on its way to the receiver, as its socket saw it; the last one if there were several. */
+  from: string | undefined
+  received: number
+  /** The network, or somebody who repeated it, sent it once more. */
+  doubled: boolean
+}
+
+export class Ledger {
+  readonly #entries: Entry[] = []
+
+  /** A datagram to send, which is known when it comes out again. */
+  write(link: number, side: number, at: number): Uint8Array {
+    this.#entries.push({ link, side, at, from: undefined, received: 0, doubled: false })
+    return Buffer.from(`${MARK}${this.#entries.length - 1}`)
+  }
+
+  /** One that nobody in a session sent. */
+  stray(): Uint8Array {
+    return Buffer.from(`${MARK}stray`)
+  }
+
+  double(data: Uint8Array): void {
+    const entry = this.#read(data)
+    if (entry !== undefined) entry.doubled = true
+  }
+
+  arrive(data: Uint8Array, from: string): void {
+    const entry = this.#read(data)
+    if (entry !== undefined) entry.from = from
+  }
+
+  /** Delivered to that end. Returns where it came from, or in `wrong` why it should not have been. */
+  receive(data: Uint8Array, link: number, side: number): { readonly from: string } | { readonly wrong: string } {
+    const entry = this.#read(data)
+    if (entry === undefined) return { wrong: `was given what nobody sent it: ${Buffer.from(data).toString('latin1').slice(0, 20)}` }
+    if (entry.link !== link || entry.side === side) return { wrong: `was given the data of another: ${senderOf(entry)}` }
+    if (++entry.received > 1 && !entry.doubled) return { wrong: 'was given the same datagram twice' }
+    return { from: entry.from ?? 'nowhere' }
+  }
+
+  /** Of the datagrams from `first` on, who sent those that never arrived, and when. */
+  missing(first: number): readonly string[] {
+    const missing = this.#entries.slice(first).filter(({ received }) => received === 0)
+    return missing.map(
+      (entry) => `${senderOf(entry)} at ${entry.at.toFixed(1)} ms${entry.from === undefined ? '' : `, come from ${entry.from}`}`,
+    )
+  }
+
+  get size(): number {
+    return this.#entries.length
+  }
+
+  #read(data: Uint8Array): Entry | undefined {
+    if (data[0] !== MARK.charCodeAt(0)) return undefined
+    return this.#entries[Number(Buffer.from(data).toString('latin1').slice(1))]
+  }
+}
+
+function senderOf({ link, side }: Entry): string {
+  return `${link === 0 ? 'first' : 'second'} session, ${'ab'[side]}`
+}

@@ -1,0 +1,561 @@
+/**
+ * One schedule, done to whole sessions on the virtual internet, and what has to hold meanwhile and afterwards. Nothing here knows how the
+ * library comes to its results; what it knows is when two peers can reach each other, and what they owe their users.
+ */
+import { Demultiplexer } from '../../src/demultiplexer.ts'
+import { createTraversal, type Path, type Session, type Signal, type Traversal } from '../../src/index.ts'
+import { createLab, type Lab, type LabHost, nat, type Router, type Segment } from '../../src/lab/index.ts'
+import { Address, type DatagramSocket } from '../../src/net/index.ts'
+import { createStunServer } from '../../src/stun/index.ts'
+import { NOTHING_LEFT } from '../traversal/counting-network.ts'
+import { Ledger } from './ledger.ts'
+import type { Action, Place, Schedule, SignalFate, World } from './schedule.ts'
+import { WatchedNetwork } from './watched-network.ts'
+
+/** A rule that did not hold. */
+export class Broken extends Error {
+  override readonly name = 'Broken'
+}
+
+/** A host with its traversal. */
+interface Station {
+  readonly name: string
+  readonly host: LabHost
+  readonly network: WatchedNetwork
+  readonly traversal: Traversal
+  /** Where it may go, so that the two can always reach each other. */
+  readonly places: readonly Place[]
+}
+
+/** One end of a session. */
+interface End {
+  readonly link: number
+  readonly side: number
+  readonly station: Station
+  readonly peer: string
+  /** Undefined until it is connected for the first time. */
+  session: Session | undefined
+  /** The last signal: its credentials, and those that it takes the peer to have. */
+  said: Signal | undefined
+  error: Error | undefined
+  /** Nothing has told of a path since the last one was lost. */
+  pathless: boolean
+  /** It has been connected since it was opened, so it goes on trying without an end. */
+  persistent: boolean
+}
+
+type Link = readonly [End, End]
+
+/** Milliseconds: consent 30 s, then 1 s, then patience of 39.5 s for the one and once more for the other; twice. */
+const CALM_MOST = 300_000
+const POLL = 500
+/** A NAT that forgot everything is noticed when consent has run out, or by the next question to the STUN server. */
+const UNNOTICED = 35_000
+const MISSING = 'did not arrive, though all agree'
+/** The last generation is kept for 5 s after the new one has a path. */
+const SETTLED = 6_000
+/** For an end that a late goodbye sent idle, or whose patience ran out over the storm, while another session has the addresses. */
+const GRACE = 10_000
+/** Timers or datagrams of one station, more than any schedule comes to. */
+const SPINNING = 20_000
+/** Datagrams of one station within `SETTLED`, when all is well: two consents, some spares, a few last checks. */
+const BUSY = 400
+
+const USUAL: SignalFate = { delay: 40, copies: 1, doubled: false }
+const ANYWHERE: readonly Place[] = ['public', 'port-restricted', 'restricted', 'cone']
+
+const NATS = {
+  cone: nat.fullCone,
+  restricted: nat.addressRestricted,
+  'port-restricted': nat.portRestricted,
+  symmetric: nat.symmetricRandom,
+} as const
+
+/** Those that were given anything in the schedule that runs; a traversal does not show its own. */
+const demultiplexers = new Set<Demultiplexer>()
+const { addUfrag } = Demultiplexer.prototype
+Demultiplexer.prototype.addUfrag = function (...given): void {
+  demultiplexers.add(this)
+  addUfrag.apply(this, given)
+}
+
+/** Resolves when everything held. @throws Broken, or whatever was thrown inside */
+export async function storm({ world, steps }: Schedule): Promise<void> {
+  demultiplexers.clear()
+  const run = await Storm.of(world)
+  try {
+    for (const { after, action } of steps) {
+      await run.pass(after)
+      run.act(action)
+    }
+    await run.calm()
+    await run.settle()
+    if (world.ending === 'restarts') await run.restartUnderTraffic()
+    await run.close()
+  } catch (error) {
+    await run.abandon()
+    throw error
+  }
+}
+
+class Storm {
+  readonly #world: World
+  readonly #lab: Lab
+  readonly #ledger = new Ledger()
+  readonly #stun: string
+  readonly #stations: readonly Station[]
+  readonly #links: readonly Link[]
+  #stranger: DatagramSocket | undefined
+  #routers = 0
+  #signals = 0
+  #packets = 0
+  /** A NAT forgot its mappings, which nobody is told. */
+  #rebooted = false
+  /** The storm is over. */
+  #calm = false
+  /** When everything that was put off is over. */
+  #quietAt = 0
+  #broken: string | undefined
+
+  static async of(world: World): Promise<Storm> {
+    const lab = createLab({ seed: world.seed })
+    const server = lab.host('stun')
+    await createStunServer({ network: server })
+    const run = new Storm(world, lab, server.addresses[0]?.ip ?? '')
+    await run.#open()
+    return run
+  }
+
+  private constructor(world: World, lab: Lab, stun: string) {
+    this.#world = world
+    this.#lab = lab
+    this.#stun = stun
+    this.#stations = []
+    this.#links = []
+  }
+
+  async #open(): Promise<void> {
+    const { places, homes, together, other, late } = this.#world
+    const [placeA, placeB] = places
+    const a = await this.#station('a', placeA, homes[0], placeA === 'symmetric' ? ['symmetric'] : ANYWHERE)
+    const besideA = together && placeA !== 'symmetric' ? a.host.behind : undefined
+    const b = await this.#station('b', placeB, homes[1], placeA === 'symmetric' ? ['public', 'cone'] : ANYWHERE, besideA)
+    this.#join(a, b)
+    if (other === 'twin') this.#join(a, b)
+    if (other === 'third') this.#join(a, await this.#station('c', 'public', 1, ['public']))
+    this.#lab.filter(({ host, to, data }) => {
+      if (host === 'stun') return this.#world.stun > 0 ? { delay: this.#world.stun } : undefined
+      if (this.#calm) return this.#world.ending === 'parted' && to.ip !== this.#stun ? 'drop' : undefined
+      const fates = this.#world.packets
+      const fate = fates[this.#packets++ % fates.length] ?? 'pass'
+      if (fate === 'twice') this.#ledger.double(data)
+      return typeof fate === 'number' ? { delay: fate } : fate === 'twice' ? { duplicate: 1 } : fate
+    })
+    for (const [first, second] of this.#links) {
+      this.#connect(first)
+      if (late === 0) this.#connect(second)
+      else this.#later(late, () => this.#connect(second))
+    }
+  }
+
+  async #station(name: string, place: Place, homes: number, places: readonly Place[], beside?: Router | Segment): Promise<Station> {
+    const host = this.#lab.host(name, { behind: beside ?? this.#network(place) })
+    for (let n = 1; n < homes; n++) host.addInterface({ behind: this.#network(place) })
+    const network = new WatchedNetwork(host, (data, from) => this.#ledger.arrive(data, from.key))
+    network.mostWakes = SPINNING
+    const traversal = await createTraversal({ network, servers: [`stun:${this.#stun}`] })
+    const station = { name, host, network, traversal, places }
+    ;(this.#stations as Station[]).push(station)
+    return station
+  }
+
+  #network(place: Place): Router | Segment {
+    return place === 'public' ? this.#lab.internet : this.#lab.router(`router${++this.#routers}`, { nat: NATS[place] })
+  }
+
+  #join(a: Station, b: Station): void {
+    const link = this.#links.length
+    const end = (station: Station, side: number, other: Station): End => {
+      return {
+        link,
+        side,
+        station,
+        peer: `${other.name}${link}`,
+        session: undefined,
+        said: undefined,
+        error: undefined,
+        pathless: true,
+        persistent: false,
+      }
+    }
+    ;(this.#links as Link[]).push([end(a, 0, b), end(b, 1, a)])
+  }
+
+  // ── the storm ──
+
+  async pass(milliseconds: number): Promise<void> {
+    await this.#lab.run(milliseconds)
+    this.#check()
+  }
+
+  act(action: Action): void {
+    const link = this.#links[action.link % this.#links.length] as Link
+    const end = link[action.side] as End
+    const { station, session } = end
+    const { host, network } = station
+    switch (action.do) {
+      case 'connect':
+        this.#connect(end)
+        return
+      case 'restart':
+        session?.restart()
+        return
+      case 'close':
+        void session?.close()
+        return
+      case 'send':
+        for (let n = 0; n < action.count; n++) this.#send(end)
+        return
+      case 'raw':
+        for (let n = 0; n < action.count; n++) this.#sendRaw(end, action.pick)
+        return
+      case 'replay': {
+        const again = network.sent.at(-1 - 3 * action.pick)
+        if (again === undefined) return
+        this.#ledger.double(again.data)
+        pickOf([...network.sockets], action.pick)?.send(again.data, again.to)
+        return
+      }
+      case 'stray':
+        void this.#stray(end, link[1 - action.side] as End, action.pick)
+        return
+      case 'move':
+        if (host.addresses.length === 0) host.addInterface({ behind: this.#network(pickOf(station.places, action.place)) })
+        else host.moveTo(this.#network(pickOf(station.places, action.place)))
+        return
+      case 'add':
+        if (host.addresses.length < 2) host.addInterface({ behind: this.#network(pickOf(station.places, action.place)) })
+        return
+      case 'remove':
+        if (host.addresses.length > 0) host.removeInterface()
+        return
+      case 'reboot':
+        host.routers[0]?.reboot({ renumber: action.renumber, downFor: action.downFor })
+        this.#quietFrom(action.downFor)
+        this.#rebooted = true
+        return
+      case 'sleep':
+        host.suspend(action.for)
+        this.#quietFrom(action.for)
+        return
+      case 'outage':
+        if (host.addresses.length === 0) return
+        host.link.set({ loss: 1 })
+        this.#later(action.for, () => host.addresses.length > 0 && host.link.set({ loss: 0 }))
+    }
+  }
+
+  #later(milliseconds: number, callback: () => void): void {
+    this.#quietFrom(milliseconds)
+    this.#lab.after(milliseconds, callback)
+  }
+
+  #quietFrom(milliseconds: number): void {
+    this.#quietAt = Math.max(this.#quietAt, this.#lab.clock.now() + milliseconds)
+  }
+
+  #connect(end: End): void {
+    const session = end.station.traversal.connect({ peer: end.peer })
+    if (end.session === session) return
+    if (end.session !== undefined) this.#fail(end, 'another session than before for the same peer')
+    end.session = session
+    session.on('signal', (signal) => this.#carry(end, signal))
+    session.on('error', (error) => {
+      end.error = error
+      if (!('code' in error)) this.#fail(end, `an error of the library's own: ${error.stack}`)
+    })
+    session.on('state', (state) => {
+      if (state === 'idle' || state === 'closed') end.persistent = false
+      if (state !== 'connected') end.pathless = true
+      else if (!end.pathless) this.#fail(end, 'connected while it was connected')
+    })
+    session.on('path', (path) => this.#pathOf(end, session, path))
+    session.on('message', (data) => this.#receive(end, session, data))
+  }
+
+  #carry(end: End, signal: Signal): void {
+    end.said = signal
+    const fates = this.#calm ? [] : this.#world.signals
+    const { delay, copies, doubled } = fates[this.#signals++ % fates.length] ?? USUAL
+    const to = (this.#links[end.link] as Link)[1 - end.side] as End
+    const text = JSON.stringify(asCarried(signal, this.#world.roles, doubled))
+    for (let n = 1; n <= copies; n++) {
+      this.#quietFrom(n * delay)
+      // By the receiver's clock: who sleeps hears it on waking.
+      to.station.host.clock.wake(this.#lab.clock.now() + n * delay, () => {
+        if (to.session === undefined) return
+        const { state } = to.session
+        if (!to.session.signal(JSON.parse(text) as Signal) && state !== 'closed') this.#fail(to, 'a signal was refused')
+      })
+    }
+  }
+
+  #send(end: End): void {
+    if (end.session === undefined || end.session.state === 'closed') return
+    end.session.send(this.#ledger.write(end.link, end.side, this.#lab.clock.now()))
+  }
+
+  /** On any valid pair, whatever the session would choose. */
+  #sendRaw(end: End, pick: number): void {
+    // Of an attempt that is over, it would be the last report.
+    if (end.session?.state !== 'connected') return
+    const pair = pickOf(
+      end.session.explain().pairs.filter(({ valid }) => valid),
+      pick,
+    )
+    if (pair === undefined) return
+    const sockets = [...end.station.network.sockets]
+    // A pair shows what the peer sees; our candidates tell which socket is behind that.
+    const line = end.said?.candidates.find((candidate) => candidate.includes(` ${pair.local.address.replace(':', ' ')} `))
+    const base =
+      / raddr (\S+) rport (\d+)/
+        .exec(line ?? '')
+        ?.slice(1)
+        .join(':') ?? pair.local.address
+    const socket = sockets.length === 1 ? sockets[0] : sockets.find(({ local }) => local.key === base)
+    if (socket === undefined) return
+    const [ip = '', port = ''] = pair.remote.address.split(':')
+    socket.send(this.#ledger.write(end.link, end.side, this.#lab.clock.now()), Address.of(ip, Number(port)))
+  }
+
+  /** Somebody else sends to it: data, and what its peer once sent to somebody. */
+  async #stray(end: End, peer: End, pick: number): Promise<void> {
+    if (this.#stranger === undefined) {
+      this.#stranger = await this.#lab.host('stranger').bind({ family: 4 })
+      this.#stranger.handle({ datagram() {}, sendFailed() {}, drained() {}, lost() {} })
+    }
+    const again = peer.station.network.sent.at(-1 - 3 * pick)
+    for (const line of end.said?.candidates ?? []) {
+      const [, , , , ip = '', port = ''] = line.split(' ')
+      const to = Address.of(ip, Number(port))
+      this.#stranger.send(this.#ledger.stray(), to)
+      if (again !== undefined) this.#stranger.send(again.data, to)
+    }
+  }
+
+  // ── what has to hold at any time ──
+
+  #fail({ link, side }: Pick<End, 'link' | 'side'>, what: string): void {
+    this.#broken ??= `${link === 0 ? '' : 'second session, '}${'ab'[side]} at ${this.#lab.clock.now().toFixed(1)} ms: ${what}`
+  }
+
+  #check(): void {
+    for (const end of this.#links.flat()) {
+      if (end.session?.state === 'connected' && end.pathless) this.#fail(end, 'connected, and no path was told')
+      if (end.session?.state !== 'connected' && end.session?.path !== undefined) this.#fail(end, 'a path, and not connected')
+    }
+    for (const { name, network } of this.#stations) {
+      if (network.sends > SPINNING) this.#broken ??= `${name} sends without end`
+    }
+    if (this.#broken !== undefined) throw new Broken(this.#broken)
+  }
+
+  #pathOf(end: End, session: Session, path: Path): void {
+    end.pathless = false
+    end.persistent = true
+    if (session.state !== 'connected') this.#fail(end, `a path in state ${session.state}`)
+    for (const other of this.#links.flat()) {
+      if (other.link === end.link || other.station !== end.station || other.session?.path === undefined) continue
+      if (pathText(other.session.path) === pathText(path)) this.#fail(end, `two sessions on one pair of addresses: ${pathText(path)}`)
+    }
+  }
+
+  #receive(end: End, session: Session, data: Uint8Array): void {
+    const outcome = this.#ledger.receive(data, end.link, end.side)
+    if ('wrong' in outcome) this.#fail(end, outcome.wrong)
+    else if (end.pathless) this.#fail(end, 'data before a path')
+    else if (!this.#calm && !session.explain().pairs.some(({ valid, remote }) => valid && remote.address === outcome.from)) {
+      this.#fail(end, `data from ${outcome.from}, which is no valid pair`)
+    }
+  }
+
+  // ── what has to come in the end ──
+
+  /** Nothing more goes wrong, and both sides want the session. */
+  async calm(): Promise<void> {
+    this.#calm = true
+    for (const { host, places } of this.#stations) {
+      if (host.addresses.length === 0) host.addInterface({ behind: this.#network(pickOf(places, 0)) })
+      host.link.set({ loss: 0 })
+    }
+    await this.pass(Math.max(0, this.#quietAt - this.#lab.clock.now()))
+    for (const end of this.#links.flat()) {
+      end.error = undefined
+      this.#connect(end)
+    }
+  }
+
+  /** All sessions end as they should, and stay so. */
+  async settle(): Promise<void> {
+    const began = this.#lab.clock.now()
+    const unsettled = (): string | undefined => this.#links.map((link) => this.#unsettled(link)).find((text) => text !== undefined)
+    for (;;) {
+      await this.pass(POLL)
+      let why = unsettled()
+      if (why === undefined) {
+        const before = this.#stations.map(({ network }) => network.sends)
+        await this.pass(SETTLED)
+        this.#stations.forEach(({ name, network }, i) => {
+          if (network.sends - (before[i] ?? 0) > BUSY) throw new Broken(`${name} sends and sends, with nothing to do`)
+        })
+        why = unsettled()
+        why ??= await this.#missingData()
+        if (why === undefined) break
+        if (why.startsWith(MISSING) && !(this.#rebooted && this.#lab.clock.now() - began < UNNOTICED)) throw new Broken(why)
+      }
+      const passed = this.#lab.clock.now() - began
+      if (passed > CALM_MOST) throw new Broken(`${why}, ${CALM_MOST / 1_000} s after the storm`)
+      if (this.#world.ending !== 'parted') this.#askAgain(passed)
+    }
+    await this.#expectPromises()
+  }
+
+  /** A user that still wants a session asks for it again. Where two of them compete for one pair of addresses, one has to lose. */
+  #askAgain(passed: number): void {
+    for (const link of this.#links) {
+      const rivals = this.#links.filter((other) => other !== link).flat()
+      const lost = this.#world.other === 'twin' && passed > GRACE && rivals.some(({ session }) => session?.state === 'connected')
+      if (!lost) for (const end of link) if (end.session?.state === 'idle') this.#connect(end)
+    }
+  }
+
+  /** Why a session has not come to its end yet; undefined when it has. */
+  #unsettled(link: Link): string | undefined {
+    if (this.#world.ending === 'parted') return isFailed(link) ? undefined : `not failed on both sides: ${states(link)}`
+    const twin = this.#world.other === 'twin'
+    const others = this.#links.filter((other) => other !== link)
+    if (twin && isFailed(link) && others.some((other) => disagreement(other) === undefined)) return undefined
+    return disagreement(link)
+  }
+
+  async #expectPromises(): Promise<void> {
+    const pending = new Set<End>()
+    for (const end of this.#links.flat()) {
+      pending.add(end)
+      // Who goes on trying has nothing to tell yet.
+      if (isFailedEnd(end) && end.session?.state === 'connecting') pending.delete(end)
+      const connected = end.session?.state === 'connected'
+      const settled = (resolved: boolean): void => {
+        pending.delete(end)
+        if (resolved !== connected) this.#fail(end, `ready ${resolved ? 'resolved' : 'rejected'} in state ${end.session?.state}`)
+      }
+      end.session?.ready.then(
+        () => settled(true),
+        () => settled(false),
+      )
+    }
+    await this.pass(0)
+    for (const end of pending) this.#fail(end, 'ready does not settle')
+    this.#check()
+  }
+
+  /** Why not every datagram arrives, though nothing is lost on this network now. */
+  async #missingData(): Promise<string | undefined> {
+    const first = this.#ledger.size
+    for (const end of this.#links.flat()) if (end.session?.state === 'connected') for (let n = 0; n < 2; n++) this.#send(end)
+    await this.pass(400)
+    const missing = this.#ledger.missing(first)
+    this.#check()
+    return missing.length > 0 ? `${MISSING}: ${missing.join('; ')}` : undefined
+  }
+
+  /** C60, C61: restarts of one side, of both, twice, in the middle of data, of which none may be lost. */
+  async restartUnderTraffic(): Promise<void> {
+    const first = this.#ledger.size
+    const connected = this.#links.flat().filter(({ session }) => session?.state === 'connected')
+    for (let n = 0; n < 30; n++) {
+      for (const end of connected) {
+        if (n < 20 && (this.#world.seed >> (n % 8)) % 8 === end.side) end.session?.restart()
+        this.#send(end)
+      }
+      await this.pass(20)
+    }
+    await this.pass(400)
+    const missing = this.#ledger.missing(first)
+    if (missing.length > 0) throw new Broken(`did not survive restarts: ${missing.join('; ')}`)
+    await this.settle()
+  }
+
+  // ── what must not be left ──
+
+  async close(): Promise<void> {
+    if (this.#world.closing === 'sessions') {
+      for (const { session } of this.#links.flat()) await session?.close()
+      for (const { size } of demultiplexers) if (size > 0) throw new Broken(`${size} entries are left after all sessions were closed`)
+      for (const { name, network, traversal } of this.#stations) {
+        const { size } = network.timers
+        if (size > 1) throw new Broken(`${name} has ${size} timers left after its sessions were closed`)
+        if (traversal.status().sessions > 0) throw new Broken(`${name} has sessions left`)
+      }
+    }
+    await this.abandon()
+    for (const { size } of demultiplexers) if (size > 0) throw new Broken(`${size} entries are left after close`)
+    const before = this.#stations.map(({ network: { wakes, sends } }) => wakes + sends)
+    await this.pass(5_000)
+    this.#stations.forEach(({ name, network }, i) => {
+      for (const [what, left] of Object.entries(network.left)) {
+        if (left !== NOTHING_LEFT[what as keyof typeof NOTHING_LEFT]) throw new Broken(`${name} has ${left} ${what} left after close`)
+      }
+      if (network.wakes + network.sends !== before[i]) throw new Broken(`${name} does something after close`)
+    })
+  }
+
+  async abandon(): Promise<void> {
+    for (const { traversal } of this.#stations) await traversal.close()
+  }
+}
+
+function pickOf<T>(from: readonly T[], pick: number): T {
+  return from[pick % from.length] as T
+}
+
+/** What becomes of a signal on its way when the two are to start in the same role, or its lines come twice. */
+function asCarried(signal: Signal, roles: World['roles'], doubled: boolean): Signal {
+  const candidates = doubled ? [...signal.candidates, ...[...signal.candidates].reverse()] : signal.candidates
+  if (roles === 'settled') return { ...signal, candidates }
+  const { tie: _tie, ...rest } = signal
+  return { ...rest, candidates, controlling: roles === 'both controlled' }
+}
+
+function isFailed(link: Link): boolean {
+  return link.every(isFailedEnd)
+}
+
+/** Told its user, or, where there was a path before, tries again and says why the last attempt came to nothing. */
+function isFailedEnd({ session, error, persistent }: End): boolean {
+  if (session?.state === 'idle') return error !== undefined
+  return session?.state === 'connecting' && persistent && session.explain().log.some(({ text }) => /^(none of|no pair)/.test(text))
+}
+
+function states(link: Link): string {
+  return link.map(({ session, error }) => `${session?.state}${error === undefined ? '' : ` (${error.message})`}`).join(' and ')
+}
+
+function pathText({ local, remote }: Path): string {
+  return `${local.ip}:${local.port} ${remote.ip}:${remote.port}`
+}
+
+/** Why the two ends do not have one path in common; undefined when they do. */
+function disagreement(link: Link): string | undefined {
+  const [a, b] = link
+  const [pathA, pathB] = [a.session?.path, b.session?.path]
+  if (pathA === undefined || pathB === undefined) return `not connected: ${states(link)}`
+  const { local, remote } = pathB
+  if (pathText(pathA) !== `${remote.ip}:${remote.port} ${local.ip}:${local.port}`)
+    return `${pathText(pathA)} here and ${pathText(pathB)} there`
+  if (a.said?.ufrag !== b.said?.for || b.said?.ufrag !== a.said?.for) return 'different generations'
+  const explained = link.map(({ session }) => session?.explain())
+  if (explained[0]?.role === explained[1]?.role) return `both ${explained[0]?.role}`
+  const generations = explained.map((one) => new Set(one?.pairs.map(({ generation }) => generation)).size)
+  return generations.every((count) => count === 1) ? undefined : 'generations of the past'
+}
