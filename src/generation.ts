@@ -18,7 +18,7 @@ import {
   type RemoteDescription,
   type Verdict,
 } from './ice/index.ts'
-import type { Address, Paced, Pacer, Random, SendFailure, Timer, Timers } from './net/index.ts'
+import type { Address, Dns, Paced, Pacer, Random, SendFailure, Timer, Timers } from './net/index.ts'
 import type { Message } from './stun/index.ts'
 
 /** What sessions share: the traversal's sockets and what it knows of the network. */
@@ -26,6 +26,7 @@ export interface Ground {
   readonly timers: Timers
   readonly random: Random
   readonly pacer: Pacer
+  readonly dns: Dns
   readonly demultiplexer: Demultiplexer
   /** Our agents are lite ones. */
   readonly lite: boolean

@@ -12,6 +12,7 @@ import { type AgentEvent, CheckBudget, type Credentials, newTieBreaker, type Pai
 import type { Timer } from './net/index.ts'
 import { Outbox } from './outbox.ts'
 import { type AttemptReport, describePath, type Explanation, explain, type Path, pathOf, reportAttempt, SessionLog } from './path/index.ts'
+import { PeerNames } from './peer-names.ts'
 import { SafeEmitter } from './safe-emitter.ts'
 import type { SessionEvents, SessionState, SessionStatus } from './session-events.ts'
 import { candidateLines, type ReadSignal, readSignal, type Signal, type SignalContent, Signaller, tieText } from './signal/index.ts'
@@ -52,6 +53,8 @@ export class Session extends SafeEmitter<SessionEvents> {
   #current: Generation | undefined
   /** Those that may still carry data, the oldest first. */
   #previous: readonly Generation[] = []
+  /** Only for peers that may have names: most sessions are with our own. */
+  #names: PeerNames | undefined
   #generations = 0
   #active: Pair | undefined
   #ready = new Deferred<Path>()
@@ -326,7 +329,7 @@ export class Session extends SafeEmitter<SessionEvents> {
   }
 
   #follow(said: ReadSignal): void {
-    const { signal, candidates } = said
+    const { signal } = said
     // The user asked for this peer once; after a failure its signal is reason enough to try again.
     if (this.#state === 'idle') {
       if (this.#generations === 0) return
@@ -346,6 +349,8 @@ export class Session extends SafeEmitter<SessionEvents> {
       if (signal.id === undefined) generation.tell((agent, now) => agent.peerSends(now, now))
       if (signal.id !== undefined) this.#signaller.announce()
     }
+    if (said.named.length > 0 || signal.id === undefined) this.#names ??= new PeerNames(this.#host, this.#log, () => this.#current)
+    const candidates = [...said.candidates, ...(this.#names?.follow(said) ?? [])]
     for (const reason of generation.tell((agent, now) => agent.addRemotes(candidates, now))) this.#log.refuse(reason)
     this.#theirList = signal.list ?? 0
     // Ours may roam, and says everything anew; another agent means it (RFC 8838 14).
@@ -494,6 +499,7 @@ export class Session extends SafeEmitter<SessionEvents> {
     // What was tried is asked for most when it has failed.
     if (this.#current !== undefined) this.#lastAttempt = this.#reportAttempt()
     this.#signaller.stop()
+    this.#names?.stop()
     this.#overlap?.cancel()
     this.#restart?.cancel()
     this.#overlap = this.#restart = this.#retry = undefined

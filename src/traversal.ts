@@ -191,6 +191,7 @@ export class Traversal {
     return {
       timers: this.#timers,
       random: this.#network.random,
+      dns: this.#network.dns,
       pacer,
       demultiplexer: this.#demultiplexer,
       lite: this.#options.lite,

@@ -19,6 +19,13 @@ export interface Candidate {
   readonly related: Address | undefined
 }
 
+/** A candidate whose address hides behind a name under `.local`: one with an address as soon as somebody on the link answers for it. */
+export interface NamedCandidate extends Omit<Candidate, 'address'> {
+  /** Lower case. */
+  readonly name: string
+  readonly port: number
+}
+
 /**
  * Where checks and data really leave from: a socket on a host address, or an allocation on a relay (RFC 8445 4, "base").
  * Several candidates share one base; one pair per base and remote address is all that can differ on the wire.

@@ -1,4 +1,4 @@
-export { type Base, type Candidate, type CandidateType, isRedundant, type LocalCandidate } from './candidate.ts'
+export { type Base, type Candidate, type CandidateType, isRedundant, type LocalCandidate, type NamedCandidate } from './candidate.ts'
 export { Foundations } from './foundation.ts'
 export { assertHostPolicy, chooseHostAddresses, type HostChoice, type HostPolicy, type HostRejection } from './host.ts'
 export { type Mapping, mappingOf } from './mapping.ts'
@@ -11,5 +11,13 @@ export {
   pairPriority,
   pairPriorityValue,
 } from './priority.ts'
-export { formatCandidate, fromRTCIceCandidate, parseCandidate, type RTCIceCandidateLike, toRTCIceCandidate } from './sdp.ts'
+export {
+  addressed,
+  formatCandidate,
+  fromRTCIceCandidate,
+  parseCandidate,
+  type RTCIceCandidateLike,
+  readCandidate,
+  toRTCIceCandidate,
+} from './sdp.ts'
 export { type ReflexiveBinding, ReflexiveGatherer, type ReflexiveOutlet, type ReflexiveServer } from './server-reflexive.ts'

@@ -2,8 +2,8 @@
  * Candidates as text: the `candidate` attribute of RFC 8839 5.1 and the browsers' `RTCIceCandidateInit`, both ways.
  */
 import { SallyportError } from '../errors.ts'
-import { Address } from '../net/index.ts'
-import type { Candidate, CandidateType } from './candidate.ts'
+import { Address, isLocalName } from '../net/index.ts'
+import type { Candidate, CandidateType, NamedCandidate } from './candidate.ts'
 
 /** What browsers pass around; only `candidate` is required here. */
 export interface RTCIceCandidateLike {
@@ -27,9 +27,21 @@ export function formatCandidate(candidate: Candidate): string {
 
 /**
  * Reads one line, with or without `a=` and `candidate:`; extensions it does not know are skipped (RFC 8839 5.1).
- * @throws SallyportError `ERR_CANDIDATE` with the reason, also for candidates this library does not use (TCP, names, component 2)
+ * @throws SallyportError `ERR_CANDIDATE` with the reason, also for candidates this library does not use (TCP, component 2) and for those
+ * with a name instead of an address, which only a session can resolve
  */
 export function parseCandidate(line: string): Candidate {
+  const candidate = readCandidate(line)
+  if ('name' in candidate) throw refused(line, `${candidate.name} is not an IP address`)
+  return candidate
+}
+
+/**
+ * As `parseCandidate`, but a name under `.local` may stand for the address. Any other name is refused: whom we ask about what is not the
+ * peer's to choose.
+ * @throws SallyportError `ERR_CANDIDATE`
+ */
+export function readCandidate(line: string): Candidate | NamedCandidate {
   if (typeof line !== 'string') throw refused(typeof line, 'it is not a text')
   if (line.length > MAX_LINE) throw refused(line, `it is longer than ${MAX_LINE} characters`)
   const words = line
@@ -46,18 +58,28 @@ export function parseCandidate(line: string): Candidate {
   if (priorityValue === undefined) throw refused(line, `priority ${priority} is not within 1 to 2^32 - 1`)
   const portValue = integer(port, 1, 0xffff)
   if (portValue === undefined) throw refused(line, `port ${port} is not within 1 to 65535`)
-  const address = withoutZone(ip, portValue)
-  if (address === undefined) throw refused(line, `${ip} is not an IP address`)
-  if (address.scope === 'unspecified' || address.scope === 'multicast')
-    throw refused(line, `nothing can be sent to a ${address.scope} address`)
-  return {
+  const rest = {
     type: type as CandidateType,
-    address,
     foundation,
     priority: priorityValue,
     component: 1,
     related: relatedAddress(extensions),
   }
+  if (isLocalName(ip)) return { ...rest, name: ip.toLowerCase(), port: portValue }
+  const address = withoutZone(ip, portValue)
+  if (address === undefined) throw refused(line, `${ip} is not an IP address, nor one label and .local`)
+  if (!isDestination(address)) throw refused(line, `nothing can be sent to a ${address.scope} address`)
+  return { ...rest, address }
+}
+
+/** With the address that its name stands for; undefined when nothing can be sent to that. */
+export function addressed({ name: _name, port, ...rest }: NamedCandidate, ip: string): Candidate | undefined {
+  const address = Address.tryOf(ip, port)
+  return address !== undefined && isDestination(address) ? { ...rest, address } : undefined
+}
+
+function isDestination({ scope }: Address): boolean {
+  return scope !== 'unspecified' && scope !== 'multicast'
 }
 
 /** For `RTCPeerConnection.addIceCandidate`. */

@@ -149,10 +149,10 @@ export class IceAgent implements Agent {
     this.#candidates.end()
   }
 
-  addRemotes(candidates: readonly Candidate[], now: number): readonly string[] {
+  addRemotes(candidates: readonly Candidate[], now: number, named = false): readonly string[] {
     const refused: string[] = []
     for (const candidate of candidates) {
-      const refusal = this.#candidates.addRemote(candidate)
+      const refusal = this.#candidates.addRemote(candidate, named)
       if (refusal === undefined) for (const local of this.#candidates.bases) this.#list.add(local, candidate, this.#controlling)
       else if (refusal !== 'known') refused.push(`${candidate.address}: ${refusal}`)
     }

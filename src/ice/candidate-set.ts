@@ -46,14 +46,17 @@ export class CandidateSet {
     this.#ended = true
   }
 
-  /** Undefined when it is used; `known` when it says nothing new; else why it is refused. */
-  addRemote(candidate: Candidate): 'known' | string | undefined {
+  /**
+   * Undefined when it is used; `known` when it says nothing new; else why it is refused.
+   * @param named told by name before the end of candidates, perhaps, and known by address only now
+   */
+  addRemote(candidate: Candidate, named: boolean): 'known' | string | undefined {
     const { key } = candidate.address
     const known = this.#remotes.get(key)
     // Only a peer-reflexive one, seen before it was signalled, takes the better label (RFC 8838 11).
     if (known !== undefined && known.type !== 'prflx') return 'known'
     // RFC 8838 14. One that a check showed before may still be named.
-    if (known === undefined && this.#ended) return 'it comes after the end of candidates'
+    if (known === undefined && this.#ended && !named) return 'it comes after the end of candidates'
     if (known === undefined && this.#countRemotes(false) >= MAX_REMOTE_CANDIDATES)
       return `more than ${MAX_REMOTE_CANDIDATES} remote candidates`
     this.#remotes.set(key, candidate)

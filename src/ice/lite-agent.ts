@@ -102,10 +102,10 @@ export class LiteAgent implements Agent {
   }
 
   /** Known so that the peer's checks are recognised as coming from them; none is checked. */
-  addRemotes(candidates: readonly Candidate[]): readonly string[] {
+  addRemotes(candidates: readonly Candidate[], _now: number, named = false): readonly string[] {
     const refused: string[] = []
     for (const candidate of candidates) {
-      const refusal = this.#candidates.addRemote(candidate)
+      const refusal = this.#candidates.addRemote(candidate, named)
       if (refusal !== undefined && refusal !== 'known') refused.push(`${candidate.address}: ${refusal}`)
     }
     return refused

@@ -70,8 +70,11 @@ export interface Agent {
   addLocal(candidate: LocalCandidate, now: number): void
   /** The base is gone: its pairs end now, not when consent runs out. */
   removeBase(base: Base, reason: string, now: number): void
-  /** All at once, so that the likely ones are checked first whatever order they came in. Returns why any of them is not used. */
-  addRemotes(candidates: readonly Candidate[], now: number): readonly string[]
+  /**
+   * All at once, so that the likely ones are checked first whatever order they came in. Returns why any of them is not used.
+   * @param named told by name before the end of candidates, and known by address only now; default false
+   */
+  addRemotes(candidates: readonly Candidate[], now: number, named?: boolean): readonly string[]
   /** The peer does not offer what is missing here any more. */
   withdrawRemotes(offered: readonly Candidate[], now: number): void
   /** The peer has no more candidates: any other that comes after this is refused (RFC 8838 14). */

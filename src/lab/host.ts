@@ -103,7 +103,7 @@ export class LabHost implements Network {
     this.clock = new HostClock(world.scheduler, this.#sleeper)
     this.random = world.randomFor(`host/${name}`)
     this.#ports = world.randomFor(`ports/${name}`)
-    this.dns = new HostDns(world.dns, this.clock)
+    this.dns = new HostDns(world.dns, this.clock, (from, ip) => this.#routing.neighbours(from, ip))
     this.#owner = {
       sendQueue: options.sendQueue,
       transmit: (packet) => this.#transmit(packet),

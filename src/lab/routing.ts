@@ -45,6 +45,12 @@ export class Routing {
     return this.#own.has(ip)
   }
 
+  /** Whether an address is on the LAN of the interface that has one of ours. There is no multicast on the public internet. */
+  neighbours(own: Address, ip: string): boolean {
+    const segment = this.#own.get(own.ip)?.segment
+    return segment !== undefined && !segment.public && segment.has(ip)
+  }
+
   /** The zone of a link-local address counts, RFC 4007. */
   hasExactly(address: Address): boolean {
     if (!this.#own.has(address.ip)) return false

@@ -165,6 +165,11 @@ export class Segment {
     )
   }
 
+  /** @internal Somebody on it has this address. */
+  has(ip: string): boolean {
+    return this.#owners.has(ip)
+  }
+
   /** @internal A free address of the family, not yet claimed. */
   allocate(family: Family): Address {
     const range = this.#ranges.get(family)

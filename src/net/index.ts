@@ -1,6 +1,7 @@
 export { Address, type Family, Prefix, type Scope } from './address.ts'
 export type { Clock, Timer } from './clock.ts'
 export type { DefaultRoute, Dns, Gateway, InterfaceAddress, Interfaces } from './interfaces.ts'
+export { FIRST_REPEAT, isLocalName } from './local-name.ts'
 export type { Network } from './network.ts'
 export { type Paced, Pacer, pacerOf } from './pacer.ts'
 export { type Random, randomFraction, randomUint32 } from './random.ts'

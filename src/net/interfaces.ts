@@ -40,4 +40,10 @@ export interface Dns {
    * Addresses of a name, as IP literals, the system's order kept. Rejects with SallyportError `ERR_DNS`, or with the signal's reason.
    */
   lookup(name: string, options?: { readonly family?: Family; readonly signal?: AbortSignal }): Promise<readonly string[]>
+  /**
+   * An address of a name under `.local`, as an IP literal, asked for by multicast on the links that the addresses `from` are on (RFC 6762),
+   * again and again until somebody answers or the signal ends it: silence is no answer. Rejects with SallyportError `ERR_DNS` when the name
+   * is no such name or nobody can be asked, or with the signal's reason.
+   */
+  lookupLocal(name: string, options: { readonly from: readonly Address[]; readonly signal: AbortSignal }): Promise<string>
 }

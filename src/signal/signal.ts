@@ -2,7 +2,7 @@
  * What one peer tells the other, as plain JSON. Every signal says everything anew, so each one that arrives makes up for all that were
  * lost before it. The order of things and what is still unheard is `exchange.ts`'s.
  */
-import { type Candidate, formatCandidate, parseCandidate } from '../candidates/index.ts'
+import { type Candidate, formatCandidate, type NamedCandidate, readCandidate } from '../candidates/index.ts'
 import { areCredentials } from '../ice/index.ts'
 
 /** The version of the format; a higher one is refused. */
@@ -52,6 +52,8 @@ export interface ReadSignal {
   readonly signal: Signal
   readonly tieBreaker: bigint | undefined
   readonly candidates: readonly Candidate[]
+  /** Those that have a name under `.local` instead of an address. */
+  readonly named: readonly NamedCandidate[]
   /** Candidate lines that are not used, each with the reason. */
   readonly refused: readonly string[]
 }
@@ -79,16 +81,19 @@ export function readSignal(value: unknown): ReadSignal | string {
     if (!isOptional(signal[flag], (on) => typeof on === 'boolean')) return `${flag} is not true or false`
   }
   const candidates: Candidate[] = []
+  const named: NamedCandidate[] = []
   const refused: string[] = []
   for (const line of signal.candidates) {
     try {
-      candidates.push(parseCandidate(line))
+      const candidate = readCandidate(line)
+      if ('name' in candidate) named.push(candidate)
+      else candidates.push(candidate)
     } catch (error) {
       refused.push((error as Error).message)
     }
   }
   const tieBreaker = signal.tie === undefined ? undefined : BigInt(`0x${signal.tie as string}`)
-  return { signal: signal as Signal, tieBreaker, candidates, refused }
+  return { signal: signal as Signal, tieBreaker, candidates, named, refused }
 }
 
 /** The lines of each list, which all sessions of a traversal share. */

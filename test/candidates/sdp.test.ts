@@ -6,6 +6,7 @@ import {
   formatCandidate,
   fromRTCIceCandidate,
   parseCandidate,
+  readCandidate,
   toRTCIceCandidate,
 } from '../../src/candidates/index.ts'
 import { SallyportError } from '../../src/errors.ts'
@@ -75,7 +76,8 @@ describe('a candidate line', () => {
     ['C18 another type', HOST.replace('host', 'magic'), /type magic/],
     ['a type from the prototype', HOST.replace('host', 'constructor'), /type constructor/],
     ['no typ', HOST.replace('typ', 'type'), /type/],
-    ['C19 an mDNS name', HOST.replace('192.0.2.1', '1f4712db-ea17.local'), /not an IP address/],
+    ['C19 an mDNS name, which only a session resolves', HOST.replace('192.0.2.1', '1f4712db-ea17.local'), /not an IP address/],
+    ['C19 any other name', HOST.replace('192.0.2.1', 'host.example.net'), /not an IP address, nor one label and .local/],
     ['an address with a prefix length', HOST.replace('192.0.2.1', '192.0.2.1/24'), /not an IP address/],
     ['the wildcard', HOST.replace('192.0.2.1', '0.0.0.0'), /unspecified/],
     ['IPv6’s wildcard', HOST.replace('192.0.2.1', '::'), /unspecified/],
@@ -85,6 +87,31 @@ describe('a candidate line', () => {
   ])('C18 is refused with the reason: %s', (_what, line, why) => {
     expect(() => parseCandidate(line as string)).toThrow(SallyportError)
     expect(() => parseCandidate(line as string)).toThrow(why)
+  })
+
+  it('C19 may have a name under .local, of one label of at most 63 characters, where its address belongs', () => {
+    const uuid = '1F4712DB-ea17-4bcf-a596-105139dfd8bf.local'
+    expect(readCandidate(HOST.replace('192.0.2.1', uuid))).toMatchObject({
+      name: uuid.toLowerCase(),
+      port: 5_000,
+      type: 'host',
+      foundation: '1',
+    })
+    expect(readCandidate(HOST.replace('192.0.2.1', `${'x'.repeat(63)}.local`))).toMatchObject({ name: `${'x'.repeat(63)}.local` })
+  })
+
+  it.each([
+    'a.b.local',
+    '.local',
+    'local',
+    'a.local.',
+    `${'x'.repeat(64)}.local`,
+    'a.localhost',
+    '-a.local',
+    'a*.local',
+    'a.local.example.net',
+  ])('C19 has no other name: %s', (name) => {
+    expect(() => readCandidate(HOST.replace('192.0.2.1', name))).toThrow(/nor one label and .local/)
   })
 
   it('in any text is a candidate or a SallyportError', () => {

@@ -8,6 +8,9 @@
  * it sends `ping <its name>` until that is answered, after the first restart `ping <its name> 2` and so on, and it answers any other
  * datagram with `pong ` and the datagram, as `sallyport connect --json` does. It leaves when its standard input ends.
  *
+ * Whole WebRTC stacks carry DTLS, which our side does not speak: it arrives as datagrams, and `ping` and `pong` come to something only when our
+ * side passes it all on to another stack, for which their signals have a `fingerprint`. They tell `{"state": …}` at each change of their ICE's.
+ *
  * A signal of ours with another `ufrag` is the answer to a restart of its own that has had none, and else a restart of ours, to which it
  * answers with one of its own (RFC 8445 9). One whose `for` names another generation of it says nothing any more.
  */
@@ -63,7 +66,28 @@ export const AGENTS: readonly Foreign[] = [
     prepare: buildPion,
     cannot: { 'settle role conflicts': 'pion 2.3 drops checks of its own role' },
   },
+  {
+    name: 'libdatachannel',
+    command: process.execPath,
+    args: [pathOf('datachannel-peer.js')],
+    needs: {},
+    cannot: {
+      data: "libdatachannel's data is DTLS, and goes both ways in webrtc.test.ts",
+      lite: 'libdatachannel has no lite agent',
+      restart: 'libjuice has no restart',
+    },
+  },
+  {
+    name: 'chromium',
+    command: process.execPath,
+    args: [pathOf('chromium-peer.js')],
+    needs: { commands: { chromium: 'chromium' } },
+    cannot: { data: "Chromium's data is DTLS, and goes both ways in webrtc.test.ts", lite: 'Chromium has no lite agent' },
+  },
 ]
+
+/** Another agent's signal. */
+export type ForeignSignal = Signal & { readonly fingerprint?: string }
 
 /** Go knows by itself whether there is anything to do. */
 async function buildPion(): Promise<void> {
@@ -87,10 +111,11 @@ export interface Connected {
 
 /** What any of the programs here may write, `sallyport connect --json` too. */
 export interface Line {
-  readonly signal?: Signal
+  readonly signal?: ForeignSignal
   readonly connected?: Connected
   readonly received?: string
   readonly failed?: string
+  readonly state?: string
   readonly event?: string
   /** Of a message. */
   readonly text?: string
@@ -109,7 +134,7 @@ export class LineProcess {
   readonly #exited: Promise<number | null>
   readonly #lines: Line[] = []
   readonly #waiting = new Set<() => void>()
-  #onSignal: (signal: Signal) => void = () => {}
+  #onSignal: (signal: ForeignSignal) => void = () => {}
   readonly #name: string
   #over: string | undefined
   #errors = ''
@@ -133,7 +158,7 @@ export class LineProcess {
     createInterface({ input: child.stdout as NodeJS.ReadableStream }).on('line', (text) => this.#line(JSON.parse(text) as Line))
   }
 
-  signal(signal: Signal): void {
+  signal(signal: ForeignSignal): void {
     this.#write({ signal })
   }
 
@@ -143,7 +168,7 @@ export class LineProcess {
   }
 
   /** Signals it wrote, also those before this call. */
-  onSignal(handler: (signal: Signal) => void): void {
+  onSignal(handler: (signal: ForeignSignal) => void): void {
     this.#onSignal = handler
     for (const { signal } of this.#lines) if (signal !== undefined) handler(signal)
   }

@@ -39,6 +39,42 @@ describe("the lab's names", () => {
     expect(lab.clock.now()).toBe(5000)
   })
 
+  test('under .local are known on the LAN that their address is on, and nowhere else', async () => {
+    const lab = createLab()
+    const home = lab.router('home')
+    const [a, b, elsewhere] = [
+      lab.host('a', { behind: home }),
+      lab.host('b', { behind: home }),
+      lab.host('c', { behind: lab.router('other') }),
+    ]
+    lab.dns.set('b.local', [b.addresses[0]!.ip], 3)
+    const signal = AbortSignal.any([])
+    expect(await lab.until(a.dns.lookupLocal('B.local', { from: a.addresses, signal }))).toBe(b.addresses[0]!.ip)
+    expect(lab.clock.now()).toBe(3)
+    let heard = false
+    for (const [dns, from] of [
+      [elsewhere.dns, elsewhere.addresses],
+      [lab.host('d').dns, lab.host('e').addresses],
+      [a.dns, []],
+    ] as const) {
+      void dns.lookupLocal('b.local', { from, signal }).then(() => {
+        heard = true
+      })
+    }
+    await lab.run(60_000)
+    expect(heard).toBe(false)
+  })
+
+  test('under .local are asked for again after 1, 3 and 7 s', async () => {
+    const lab = createLab()
+    const home = lab.router('home')
+    const [a, b] = [lab.host('a', { behind: home }), lab.host('b', { behind: home })]
+    const looking = a.dns.lookupLocal('b.local', { from: a.addresses, signal: AbortSignal.any([]) })
+    lab.after(3_500, () => lab.dns.set('b.local', [b.addresses[0]!.ip], 0))
+    await lab.until(looking)
+    expect(lab.clock.now()).toBe(7_000)
+  })
+
   test('have IP addresses or are refused at once', () => {
     expect(() => createLab().dns.set('x.example', ['not an address'])).toThrow(/not an IP address/)
   })

@@ -381,6 +381,25 @@ export function networkSuite(name: string, makePair: () => Promise<NetworkPair> 
       expect(await rejection(pair.a.dns.lookup('name.invalid', { signal: AbortSignal.abort(reason) }))).toBe(reason)
     })
 
+    test("rejects a look-up on the link with the signal's reason, before it and during it", async () => {
+      const reason = new Error('changed my mind')
+      const from = [Address.of(pair.ipOfA, 0)]
+      const look = (signal: AbortSignal): Promise<unknown> => rejection(pair.a.dns.lookupLocal('nobody-has-this.local', { from, signal }))
+      expect(await look(AbortSignal.abort(reason))).toBe(reason)
+      const controller = new AbortController()
+      const looking = look(controller.signal)
+      controller.abort(reason)
+      expect(await looking).toBe(reason)
+    })
+
+    test.each(['example.net', 'a.b.local', 'local', '.local', `${'x'.repeat(64)}.local`, '192.0.2.1'])(
+      'asks nobody on the link for %s, which is not one label and .local',
+      async (name) => {
+        const options = { from: [Address.of(pair.ipOfA, 0)], signal: new AbortController().signal }
+        expect(await rejection(pair.a.dns.lookupLocal(name, options))).toMatchObject({ code: 'ERR_DNS' })
+      },
+    )
+
     describe('streams', () => {
       test('echo what is written, in order, whatever its length', async () => {
         const remote = await listen((stream) => {

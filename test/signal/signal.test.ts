@@ -31,6 +31,15 @@ describe('a signal from the channel', () => {
     })
   })
 
+  it('C19 is read with its names beside its candidates', () => {
+    const named = line.replace(/ \d+\.\d+\.\d+\.\d+ /, ' 1f4712db.local ')
+    expect(readSignal({ ...valid, candidates: [named, line] })).toMatchObject({
+      candidates: [{}],
+      named: [{ name: '1f4712db.local' }],
+      refused: [],
+    })
+  })
+
   it('needs no more than version, credentials and a list of candidates: so another agent’s description fits', () => {
     const { v, ufrag, pwd, candidates } = valid
     expect(readSignal({ v, ufrag, pwd, candidates })).toMatchObject({ tieBreaker: undefined })
@@ -90,7 +99,7 @@ describe('a signal from the channel', () => {
     ['a line of a megabyte', 'candidate:'.padEnd(1_000_000, '1 ')],
     ['C18 port 0', 'candidate:1 1 udp 1 192.0.2.1 0 typ host'],
     ['C18 priority 0', 'candidate:1 1 udp 0 192.0.2.1 5000 typ host'],
-    ['C19 a name instead of an address', 'candidate:1 1 udp 1 d1b0d1b0.local 5000 typ host'],
+    ['C19 a name of the DNS instead of an address', 'candidate:1 1 udp 1 host.example.net 5000 typ host'],
   ])('stays usable with a candidate that is %s; only that one is refused', (_what, candidate) => {
     const result = read({ candidates: [candidate, line] }) as ReadSignal
     expect(result.candidates).toHaveLength(1)

@@ -29,3 +29,9 @@ it('every dependency at run time is one that was agreed on, and has a job in src
   const { dependencies } = JSON.parse(readFileSync(new URL('package.json', root), 'utf8')) as { dependencies: Record<string, string> }
   expect(Object.keys(dependencies).sort()).toEqual(['@noble/hashes', 'debug', 'ip-address'])
 })
+
+it('what a user may install beside it is optional, and was agreed on too', () => {
+  const { peerDependencies, peerDependenciesMeta } = JSON.parse(readFileSync(new URL('package.json', root), 'utf8'))
+  expect(peerDependencies).toEqual({ 'multicast-dns': '^7.2.5' })
+  expect(peerDependenciesMeta).toEqual({ 'multicast-dns': { optional: true } })
+})

@@ -14,6 +14,8 @@ export class CountingNetwork implements Network {
   readonly handlers = new Map<DatagramSocket, DatagramHandler>()
   watchers = 0
   lookups = 0
+  /** By multicast on the link, ever. */
+  localLookups = 0
   /** Timers set and datagrams sent, ever: what is quiet sets none. */
   wakes = 0
   /** One more is an error: somebody sets timers without end. */
@@ -42,14 +44,20 @@ export class CountingNetwork implements Network {
       },
     }
     this.dns = {
-      lookup: async (name, options) => {
-        this.lookups++
-        try {
-          return await network.dns.lookup(name, options)
-        } finally {
-          this.lookups--
-        }
+      lookup: (name, options) => this.#lookUp(network.dns.lookup(name, options)),
+      lookupLocal: (name, options) => {
+        this.localLookups++
+        return this.#lookUp(network.dns.lookupLocal(name, options))
       },
+    }
+  }
+
+  async #lookUp<T>(answer: Promise<T>): Promise<T> {
+    this.lookups++
+    try {
+      return await answer
+    } finally {
+      this.lookups--
     }
   }
 

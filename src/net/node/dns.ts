@@ -1,11 +1,13 @@
-/** Names through the system's resolver, so that /etc/hosts, VPNs and split DNS count. */
+/** Names through the system's resolver, so that /etc/hosts, VPNs and split DNS count; those of the link by multicast. */
 import { lookup } from 'node:dns'
 import { SallyportError } from '../../errors.ts'
 import { Address, type Family } from '../address.ts'
-import type { Dns } from '../interfaces.ts'
+import type { Dns, Interfaces } from '../interfaces.ts'
+import { LocalNames } from './local-names.ts'
 
-export function nodeDns(): Dns {
-  return { lookup: resolve }
+export function nodeDns(interfaces: Interfaces): Dns {
+  const localNames = new LocalNames(interfaces)
+  return { lookup: resolve, lookupLocal: (name, options) => localNames.lookup(name, options) }
 }
 
 function resolve(name: string, options: { readonly family?: Family; readonly signal?: AbortSignal } = {}): Promise<readonly string[]> {

@@ -12,12 +12,14 @@ import { listenForStreams, nodeStreams } from './streams.ts'
 let network: Network | undefined
 
 export function nodeNetwork(): Network {
-  network ??= {
+  if (network !== undefined) return network
+  const interfaces = nodeInterfaces()
+  network = {
     clock: nodeClock(),
     random: nodeRandom(),
-    interfaces: nodeInterfaces(),
+    interfaces,
     gateway: nodeGateway(),
-    dns: nodeDns(),
+    dns: nodeDns(interfaces),
     streams: nodeStreams(),
     bind: bindDatagramSocket,
     listen: listenForStreams,

@@ -1,8 +1,9 @@
 import { describe, expect, it } from 'vitest'
 import { SallyportError } from '../../../src/errors.ts'
 import { nodeDns } from '../../../src/net/node/dns.ts'
+import { nodeInterfaces } from '../../../src/net/node/interfaces.ts'
 
-const dns = nodeDns()
+const dns = nodeDns(nodeInterfaces())
 
 describe('names', () => {
   it('that the hosts file knows are found', async () => {
