@@ -13,7 +13,7 @@ const FLOORS = [
   ['traversal.ts'],
   ['options.ts', 'bases.ts', 'traversal-status.ts'],
   ['session.ts'],
-  ['peer-names.ts'],
+  ['peer-names.ts', 'generations.ts'],
   ['generation.ts'],
   ['claim.ts', 'session-events.ts'],
   ['demultiplexer.ts'],
@@ -29,7 +29,7 @@ const FLOORS = [
   ['keys'],
   ['lab'],
   ['net'],
-  ['diagnostics.ts', 'errors.ts', 'deferred.ts', 'outbox.ts', 'safe-emitter.ts'],
+  ['diagnostics.ts', 'errors.ts', 'readiness.ts', 'outbox.ts', 'safe-emitter.ts'],
 ]
 const floorOf = new Map(FLOORS.flatMap((names, floor) => names.map((name) => [name, floor])))
 

@@ -4,15 +4,16 @@
  */
 import type { EventEmitter } from 'node:events'
 import type { Base, LocalCandidate } from './candidates/index.ts'
-import { Deferred } from './deferred.ts'
 import { diagnose } from './diagnostics.ts'
 import { SallyportError } from './errors.ts'
 import { Generation, type Ground } from './generation.ts'
+import { Generations } from './generations.ts'
 import { type AgentEvent, CheckBudget, type Credentials, newTieBreaker, type Pair } from './ice/index.ts'
 import type { Timer } from './net/index.ts'
 import { Outbox } from './outbox.ts'
 import { type AttemptReport, describePath, type Explanation, explain, type Path, pathOf, reportAttempt, SessionLog } from './path/index.ts'
 import { PeerNames } from './peer-names.ts'
+import { Readiness } from './readiness.ts'
 import { SafeEmitter } from './safe-emitter.ts'
 import type { SessionEvents, SessionState, SessionStatus } from './session-events.ts'
 import { candidateLines, type ReadSignal, readSignal, type Signal, type SignalContent, Signaller, tieText } from './signal/index.ts'
@@ -31,8 +32,6 @@ export interface SessionHost extends Ground {
 const MAX_DATAGRAM = 65_507
 /** The last generation lives on this long after the new one has a path: the peer may still send there. */
 const OVERLAP = 5_000
-/** Of those, at most so many: restarts in quick succession leave one each, and the peer may send on any. */
-const MAX_PREVIOUS = 3
 /** Without a path, this long before everything starts anew: other pairs, or another interface, may come first. */
 const RESTART_DELAY = 1_000
 /** Of a session that was connected: before another attempt after one that found no path, doubling from the delay above. */
@@ -50,14 +49,11 @@ export class Session extends SafeEmitter<SessionEvents> {
   /** @internal What may be sent to addresses that never answer, by all generations. */
   readonly budget: CheckBudget = new CheckBudget()
   #state: SessionState = 'idle'
-  #current: Generation | undefined
-  /** Those that may still carry data, the oldest first. */
-  #previous: readonly Generation[] = []
+  readonly #generations = new Generations()
   /** Only for peers that may have names: most sessions are with our own. */
   #names: PeerNames | undefined
-  #generations = 0
   #active: Pair | undefined
-  #ready = new Deferred<Path>()
+  readonly #ready = new Readiness<Path>()
   #overlap: Timer | undefined
   #restart: Timer | undefined
   /** Milliseconds before another attempt; undefined before there was a path. */
@@ -68,9 +64,7 @@ export class Session extends SafeEmitter<SessionEvents> {
   /** The version of the peer's list that we know, and the one that we have sent checks to. */
   #theirList = 0
   #tried = 0
-  #unproven = 0
   #lastAttempt: AttemptReport = reportAttempt([])
-  #abort: { readonly signal: AbortSignal; readonly listener: () => void } | undefined
 
   /** @internal Sessions come from `traversal.connect`. */
   constructor(peer: string, host: SessionHost) {
@@ -104,7 +98,6 @@ export class Session extends SafeEmitter<SessionEvents> {
   /** Reads memory only. */
   get status(): SessionStatus {
     const { state, path } = this
-    const unproven = this.#alive.reduce((sum, { droppedEarly }) => sum + droppedEarly, this.#unproven)
     return {
       state,
       path,
@@ -112,7 +105,7 @@ export class Session extends SafeEmitter<SessionEvents> {
       received: this.#received,
       queued: this.#outbox.size,
       unsent: this.#outbox.lost,
-      unproven,
+      unproven: this.#generations.droppedEarly,
       badSignals: this.#badSignals,
     }
   }
@@ -162,7 +155,7 @@ export class Session extends SafeEmitter<SessionEvents> {
   explain(): Explanation {
     const { localCandidates, servers, notOffered } = this.#host
     return explain({
-      ...(this.#current === undefined ? this.#lastAttempt : this.#reportAttempt()),
+      ...(this.#generations.current === undefined ? this.#lastAttempt : this.#reportAttempt()),
       peer: this.peer,
       state: this.#state,
       path: this.path,
@@ -174,13 +167,8 @@ export class Session extends SafeEmitter<SessionEvents> {
     })
   }
 
-  /** The present generation last. */
-  get #alive(): readonly Generation[] {
-    return this.#current === undefined ? this.#previous : [...this.#previous, this.#current]
-  }
-
   #reportAttempt(): AttemptReport {
-    return reportAttempt(this.#alive)
+    return reportAttempt(this.#generations.alive)
   }
 
   /** Starts over with new credentials (RFC 8445 9). The path stays in use until the new attempt has one. */
@@ -203,32 +191,32 @@ export class Session extends SafeEmitter<SessionEvents> {
   /** @internal Starts an attempt unless one is on; opens a closed or idle session again. */
   open(signal: AbortSignal | undefined): void {
     signal?.throwIfAborted()
-    if (signal !== undefined && this.#state !== 'connected') this.#abortWith(signal)
+    if (signal !== undefined && this.#state !== 'connected') this.#ready.heed(signal, (reason) => this.#aborted(reason as Error))
     if (this.#state === 'connecting' || this.#state === 'connected') return
     this.#log.restart(this.#host.timers.now())
-    this.#ready = new Deferred()
+    this.#ready.renew()
     this.#setState('connecting')
     this.#begin('start')
   }
 
   /** @internal */
   addLocal(candidate: LocalCandidate): void {
-    for (const generation of this.#alive) generation.addLocal(candidate)
+    for (const generation of this.#generations.alive) generation.addLocal(candidate)
   }
 
   /** @internal */
   removeBase(base: Base, reason: string): void {
-    for (const generation of this.#alive) generation.removeBase(base, reason)
+    for (const generation of this.#generations.alive) generation.removeBase(base, reason)
   }
 
   /** @internal A request on this session's behalf could not be sent. */
   sendFailed(base: Base, to: Pair['to'], failure: string): void {
-    for (const generation of this.#alive) generation.tell((agent, now) => agent.sendFailed(base, to, failure, now))
+    for (const generation of this.#generations.alive) generation.tell((agent, now) => agent.sendFailed(base, to, failure, now))
   }
 
   /** @internal The shared candidates changed: say so if it is news. */
   candidatesChanged(): void {
-    if (this.#current !== undefined) this.#signaller.announce()
+    if (this.#generations.current !== undefined) this.#signaller.announce()
   }
 
   /** @internal For the traversal's own end. */
@@ -246,7 +234,7 @@ export class Session extends SafeEmitter<SessionEvents> {
 
   /** @internal A check went out. */
   checked(generation: Generation): void {
-    if (generation === this.#current) this.#assessTried()
+    if (generation === this.#generations.current) this.#assessTried()
   }
 
   /** @internal */
@@ -265,7 +253,7 @@ export class Session extends SafeEmitter<SessionEvents> {
         this.#choose()
         return
       case 'failed':
-        if (generation === this.#current) this.#fail(event.reason)
+        if (generation === this.#generations.current) this.#fail(event.reason)
         return
       case 'heard':
         this.#note(`the peer gets through from ${event.pair.to}`)
@@ -276,19 +264,11 @@ export class Session extends SafeEmitter<SessionEvents> {
     this.#restart?.cancel()
     this.#overlap?.cancel()
     this.#restart = this.#overlap = undefined
-    // Those that carry data stay, since the peer may not have gone on yet; of those without a path one is enough.
-    const last = this.#current
-    if (last !== undefined && (this.#previous.length === 0 || last.agent.selected !== undefined)) {
-      this.#previous = [...this.#previous, last]
-      if (this.#previous.length > MAX_PREVIOUS)
-        this.#retirePrevious(this.#previous.filter(({ agent }) => agent.selected !== this.#active).slice(0, 1))
-    } else this.#retire(last)
-    this.#generations++
     // Nothing of the new one has gone anywhere yet.
     this.#tried = 0
-    const current = new Generation(this.#generations, this.#host, this, this.#tieBreaker, local)
-    this.#current = current
-    this.#note(`generation ${this.#generations}: ${why}`)
+    const make = (number: number): Generation => new Generation(number, this.#host, this, this.#tieBreaker, local)
+    const current = this.#generations.begin(make, this.#active)
+    this.#note(`generation ${current.number}: ${why}`)
     current.open()
     this.#signaller.hurry()
     return current
@@ -312,14 +292,14 @@ export class Session extends SafeEmitter<SessionEvents> {
 
   /** Tells the peer when our checks are on their way to all that it offers. */
   #assessTried(): void {
-    if (this.#tried === this.#theirList || this.#current?.agent.allTried !== true) return
+    if (this.#tried === this.#theirList || this.#generations.current?.agent.allTried !== true) return
     this.#tried = this.#theirList
     this.#signaller.announce()
   }
 
   /** Passes on what the signals tell of when the peer will have sent to us; checks are careful until then. */
   #assessCaution(): void {
-    const current = this.#current
+    const current = this.#generations.current
     const { gathering, localCandidates, serverRtt = 0 } = this.#host
     // Before we know our own address outside, the peer cannot send to it.
     if (current === undefined || (gathering && !localCandidates.some(({ type }) => type === 'srflx'))) return
@@ -332,10 +312,10 @@ export class Session extends SafeEmitter<SessionEvents> {
     const { signal } = said
     // The user asked for this peer once; after a failure its signal is reason enough to try again.
     if (this.#state === 'idle') {
-      if (this.#generations === 0) return
+      if (this.#generations.count === 0) return
       this.open(undefined)
     }
-    let generation = this.#current as Generation
+    let generation = this.#generations.current as Generation
     // The pair of both sides' latest credentials is where both arrive, whatever crossed on the way: ours stay when only the peer's are
     // new. Another agent expects new ones of ours, too (RFC 8445 9).
     const { local, remote } = generation.agent
@@ -349,7 +329,8 @@ export class Session extends SafeEmitter<SessionEvents> {
       if (signal.id === undefined) generation.tell((agent, now) => agent.peerSends(now, now))
       if (signal.id !== undefined) this.#signaller.announce()
     }
-    if (said.named.length > 0 || signal.id === undefined) this.#names ??= new PeerNames(this.#host, this.#log, () => this.#current)
+    if (said.named.length > 0 || signal.id === undefined)
+      this.#names ??= new PeerNames(this.#host, this.#log, () => this.#generations.current)
     const candidates = [...said.candidates, ...(this.#names?.follow(said) ?? [])]
     for (const reason of generation.tell((agent, now) => agent.addRemotes(candidates, now))) this.#log.refuse(reason)
     this.#theirList = signal.list ?? 0
@@ -379,7 +360,7 @@ export class Session extends SafeEmitter<SessionEvents> {
 
   /** @internal What there is to say now. */
   describe(): SignalContent | undefined {
-    const agent = this.#current?.agent
+    const agent = this.#generations.current?.agent
     if (agent === undefined) return undefined
     return {
       ufrag: agent.local.ufrag,
@@ -404,7 +385,7 @@ export class Session extends SafeEmitter<SessionEvents> {
 
   /** @internal There is a path: what is unheard is not urgent any more. */
   settled(): boolean {
-    return this.#current?.agent.selected !== undefined
+    return this.#generations.current?.agent.selected !== undefined
   }
 
   #peerLeft(): void {
@@ -415,7 +396,7 @@ export class Session extends SafeEmitter<SessionEvents> {
   // ── path ──
 
   #choose(): void {
-    const next = this.#alive.findLast(({ agent }) => agent.selected !== undefined)?.agent.selected
+    const next = this.#generations.selected
     if (next === this.#active) return
     this.#active = next
     if (next === undefined) {
@@ -428,7 +409,7 @@ export class Session extends SafeEmitter<SessionEvents> {
     this.#restart?.cancel()
     this.#restart = undefined
     this.#retry = RESTART_DELAY
-    this.#stopAborting()
+    this.#ready.heedNone()
     this.#setState('connected')
     this.#ready.resolve(path)
     // A listener may have closed the session, or a better pair come in the meantime.
@@ -436,27 +417,15 @@ export class Session extends SafeEmitter<SessionEvents> {
     if (this.#active === next) this.#flush()
     // From its own path on, and only while that lasts: one of the last generation may have to stand in again.
     this.#overlap?.cancel()
-    this.#overlap =
-      this.#previous.length > 0 && this.#current?.agent.selected !== undefined
-        ? this.#host.timers.after(OVERLAP, () => this.#retirePrevious(this.#previous))
-        : undefined
-  }
-
-  #retire(generation: Generation | undefined): void {
-    generation?.close()
-    this.#unproven += generation?.droppedEarly ?? 0
-  }
-
-  #retirePrevious(retired: readonly Generation[]): void {
-    this.#previous = this.#previous.filter((generation) => !retired.includes(generation))
-    for (const generation of retired) this.#retire(generation)
+    this.#overlap = this.#generations.superseded ? this.#host.timers.after(OVERLAP, () => this.#generations.retirePrevious()) : undefined
   }
 
   #lost(): void {
     this.#note('no path any more')
     diagnose('path', () => ({ event: 'lost', peer: this.peer }))
-    this.#ready = new Deferred()
+    this.#ready.renew()
     this.#setState('connecting')
+    this.#restart?.cancel()
     this.#restart = this.#host.timers.after(RESTART_DELAY, () => this.#begin('the path was lost'))
   }
 
@@ -491,37 +460,26 @@ export class Session extends SafeEmitter<SessionEvents> {
 
   /** Whoever waits now, or asks later, learns why there is no path. */
   #notReady(error: Error): void {
-    if (this.#active !== undefined) this.#ready = new Deferred()
+    if (this.#active !== undefined) this.#ready.renew()
     this.#ready.reject(error)
   }
 
   #release(): void {
     // What was tried is asked for most when it has failed.
-    if (this.#current !== undefined) this.#lastAttempt = this.#reportAttempt()
+    if (this.#generations.current !== undefined) this.#lastAttempt = this.#reportAttempt()
     this.#signaller.stop()
     this.#names?.stop()
     this.#overlap?.cancel()
     this.#restart?.cancel()
     this.#overlap = this.#restart = this.#retry = undefined
-    this.#retire(this.#current)
-    this.#retirePrevious(this.#previous)
-    this.#current = this.#active = undefined
+    this.#generations.clear()
+    this.#active = undefined
     this.#outbox.discard()
-    this.#stopAborting()
+    this.#ready.heedNone()
   }
 
-  #stopAborting(): void {
-    this.#abort?.signal.removeEventListener('abort', this.#abort.listener)
-    this.#abort = undefined
-  }
-
-  #abortWith(signal: AbortSignal): void {
-    this.#stopAborting()
-    const listener = (): void => {
-      if (this.#state === 'connecting') this.#end(signal.reason as Error)
-    }
-    signal.addEventListener('abort', listener, { once: true })
-    this.#abort = { signal, listener }
+  #aborted(reason: Error): void {
+    if (this.#state === 'connecting') this.#end(reason)
   }
 
   #enqueue(data: Uint8Array): false {
