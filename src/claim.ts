@@ -59,12 +59,12 @@ export class Claim implements DataReceiver {
   readonly owner: object
   #shares: readonly { readonly claimant: Claimant; readonly pair: Claimed }[] = []
 
-  /** It was another session's, whose data may still be on its way: none is kept until a pair is valid. */
-  readonly #contested: boolean
+  /** When it was taken over from another session, or after one: its data may still be on its way, and none is kept until a pair is valid. */
+  readonly #takenAt: number | undefined
 
-  constructor(owner: object, contested: boolean) {
+  constructor(owner: object, takenAt: number | undefined) {
     this.owner = owner
-    this.#contested = contested
+    this.#takenAt = takenAt
   }
 
   share(claimant: Claimant, pair: Claimed): void {
@@ -87,7 +87,7 @@ export class Claim implements DataReceiver {
       }
     }
     const last = shares.at(-1)
-    if (this.#contested) last?.claimant.refuse()
+    if (this.#takenAt !== undefined) last?.claimant.refuse()
     else last?.claimant.hold(data, last.pair)
   }
 
@@ -97,6 +97,14 @@ export class Claim implements DataReceiver {
 
   sendFailed(failure: SendFailure): void {
     for (const { claimant, pair } of this.#shares) claimant.refused(pair, failure)
+  }
+
+  /**
+   * An answer to a check of that time shows that the address is ours. To an earlier one it does not: the peer may have closed our session
+   * since, and been told meanwhile that the other one may use the address.
+   */
+  isProvenBy(sentAt: number): boolean {
+    return this.#takenAt === undefined || sentAt >= this.#takenAt
   }
 
   /** The peer may send data there: the address is nobody else's, not even to ask. */

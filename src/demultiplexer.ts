@@ -34,7 +34,7 @@ export interface DropCounters {
   stray: number
 }
 
-/** User fragments and transactions that are over are remembered, this many of each: what belongs to them may still be on its way. */
+/** User fragments, transactions and claims that are over are remembered, this many of each: what belongs to them may still be on its way. */
 const MAX_PAST = 1_024
 
 /** Why a datagram is not STUN of ours; undefined when it was, and is dealt with. */
@@ -49,6 +49,7 @@ export class Demultiplexer {
   readonly #addresses = new Map<Base, Map<string, DataReceiver>>()
   readonly #pastUfrags = new Set<string>()
   readonly #pastTransactions = new Set<string>()
+  readonly #pastClaims = new Set<string>()
   /** The answer to the last look-up: data comes in runs, and `from` is the same object for as long as one remote sends. */
   #lastBase: Base | undefined
   #lastFrom: Address | undefined
@@ -99,11 +100,17 @@ export class Demultiplexer {
     this.#forgetLast()
   }
 
+  /** Somebody had it, and gave it back: data for that one may still be on its way. */
+  wasClaimed(base: Base, from: Address): boolean {
+    return this.#pastClaims.has(`${base.id} ${from.key}`)
+  }
+
   /** Only its owner's: somebody else may have it by now. */
   release(base: Base, from: Address, owner: DataReceiver): void {
     const ofBase = this.#addresses.get(base)
     if (ofBase?.get(from.key) !== owner) return
     ofBase.delete(from.key)
+    remember(this.#pastClaims, `${base.id} ${from.key}`)
     this.#forgetLast()
     if (ofBase.size === 0) this.#addresses.delete(base)
   }

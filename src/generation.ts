@@ -207,6 +207,11 @@ export class Generation implements AgentOutlet, CheckReceiver, Claimant, Paced {
     return claim === undefined || claim.owner === this.#owner || claim.yieldsTo(this, this.#ground.timers.now())
   }
 
+  proves(base: Base, from: Address, sentAt: number): boolean {
+    const claim = this.#claimOn(base, from)
+    return claim === undefined || (claim.owner === this.#owner && claim.isProvenBy(sentAt))
+  }
+
   mayAsk(base: Base, to: Address): boolean {
     const claim = this.#claimOn(base, to)
     return claim === undefined || claim.owner === this.#owner || !claim.inUse(this.#ground.timers.now())
@@ -231,11 +236,13 @@ export class Generation implements AgentOutlet, CheckReceiver, Claimant, Paced {
   }
 
   #claim(pair: Claimed): void {
+    const { demultiplexer, timers } = this.#ground
     const present = this.#claimOn(pair.base, pair.to)
-    const claim = present?.owner === this.#owner ? present : new Claim(this.#owner, present !== undefined)
+    const taken = present !== undefined || demultiplexer.wasClaimed(pair.base, pair.to)
+    const claim = present?.owner === this.#owner ? present : new Claim(this.#owner, taken ? timers.now() : undefined)
     claim.share(this, pair)
     this.#claims = [...this.#claims.filter((held) => held.pair !== pair), { pair, claim }]
-    if (claim !== present) this.#ground.demultiplexer.claim(pair.base, pair.to, claim)
+    if (claim !== present) demultiplexer.claim(pair.base, pair.to, claim)
   }
 
   #claimOn(base: Base, from: Address): Claim | undefined {

@@ -232,6 +232,7 @@ export class IceAgent implements Agent {
       if (!pair.valid) this.#drop(pair, 'answered with an attribute that has to be understood and is not')
     } else if (!this.#outlet.mayUse(base, from)) this.#drop(pair, TAKEN)
     else if (message.class === 'error') this.#refused(pair, check, message, now)
+    else if (!pair.valid && !this.#outlet.proves(base, from, check.sentAt)) this.#askAgain(pair, now)
     else this.#succeeded(pair, check, message, now)
     this.#settle(now)
     return 'taken'
@@ -382,6 +383,15 @@ export class IceAgent implements Agent {
     this.#nominator.validated(now)
     this.#confirm(pair)
     this.#events.push({ kind: 'valid', pair })
+  }
+
+  /** The address becomes ours only now. */
+  #askAgain(pair: Pair, now: number): void {
+    this.#events.push({ kind: 'heard', pair })
+    pair.state = 'waiting'
+    pair.unanswered = 0
+    pair.nextCheckAt = now
+    this.#list.trigger(pair)
   }
 
   #refused(pair: Pair, check: Check, message: Message, now: number): void {

@@ -31,6 +31,8 @@ export interface AgentOutlet {
   requestSlot(urgent: boolean): void
   /** Asked of every address that proved itself: false when it belongs to another session, and then it is as if nothing had come. */
   mayUse(base: Base, from: Address): boolean
+  /** False when an address was another session's when a check was sent there: then its answer counts for nothing but a reason to ask again. */
+  proves(base: Base, from: Address, sentAt: number): boolean
   /** False when another session has data coming from there: then not even a check is sent. */
   mayAsk(base: Base, to: Address): boolean
   /** May close the agent; nothing of the agent is halfway when it comes. */

@@ -402,6 +402,14 @@ it('C70 an address whose data is another session’s is not even asked, and the 
   expect(solo.pair('192.0.2.1')).toMatchObject({ state: 'failed', reason: 'another session uses this address' })
 })
 
+it('C70 an answer to a check from before the address was ours makes nothing valid, and it is asked again at once', () => {
+  const solo = new Solo({ proves: (sentAt) => sentAt >= 60 }).answerAll(40).start([remote('192.0.2.1')])
+  solo.run(59)
+  expect(solo.kinds()).not.toContain('valid')
+  solo.run(200)
+  expect(solo.kinds()).toContain('valid')
+})
+
 describe('an answer', () => {
   function checked(options = {}): { solo: Solo; check: Solo['last'] } {
     const solo = new Solo(options).start([remote('192.0.2.1')])

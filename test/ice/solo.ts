@@ -75,6 +75,7 @@ export interface SoloOptions {
   readonly seed?: number
   readonly mayUse?: (base: Base, from: Address) => boolean
   readonly mayAsk?: (base: Base, to: Address) => boolean
+  readonly proves?: (sentAt: number) => boolean
 }
 
 export class Solo implements AgentOutlet, Paced {
@@ -93,6 +94,7 @@ export class Solo implements AgentOutlet, Paced {
   readonly #renomination: boolean
   readonly #mayUse: (base: Base, from: Address) => boolean
   readonly #mayAsk: (base: Base, to: Address) => boolean
+  readonly #proves: (sentAt: number) => boolean
   readonly #random: SeededRandom
   #timer: Timer | undefined
 
@@ -105,10 +107,12 @@ export class Solo implements AgentOutlet, Paced {
       seed = 1,
       mayUse = () => true,
       mayAsk = () => true,
+      proves = () => true,
     } = options
     this.#renomination = renomination
     this.#mayUse = mayUse
     this.#mayAsk = mayAsk
+    this.#proves = proves
     this.#random = new SeededRandom(seed)
     this.base = makeBase('10.0.0.1')
     const random = this.#random
@@ -266,6 +270,10 @@ export class Solo implements AgentOutlet, Paced {
 
   mayUse(base: Base, from: Address): boolean {
     return this.#mayUse(base, from)
+  }
+
+  proves(_base: Base, _from: Address, sentAt: number): boolean {
+    return this.#proves(sentAt)
   }
 
   mayAsk(base: Base, to: Address): boolean {

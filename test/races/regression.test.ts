@@ -79,4 +79,21 @@ describe('races that were lost once', () => {
       [10_783, { do: 'send', count: 2, ...B }],
       [11_334, { do: 'reboot', renumber: true, downFor: 3, ...A }],
     ))
+
+  it('C70 an address that changed sessions is asked again before it carries data, since the peer may have closed one meanwhile', () =>
+    play(
+      {
+        places: ['restricted', 'cone'],
+        homes: [2, 1],
+        seed: 0,
+        other: 'twin',
+        signals: [late(40), late(80), { ...late(96), doubled: true }, { ...late(0), copies: 0 }],
+      },
+      [56, { do: 'restart', ...A }],
+      [56, { do: 'restart', ...A }],
+      [81, { do: 'send', count: 1, ...A }],
+      [81, { do: 'restart', ...SECOND_B }],
+      [160, { do: 'send', count: 1, ...B }],
+      [216, { do: 'close', ...A }],
+    ))
 })
