@@ -18,7 +18,15 @@ it('the package holds only what its users need: the build, the sources it points
   const others = pack()
     .files.map(({ path }) => path)
     .filter((path) => !/^(dist|src)\/.+\.(js|d\.ts|ts|map)$/.test(path))
-  expect(others.sort()).toEqual(['CHANGELOG.md', 'LICENSE', 'README.md', 'docs/lab.md', 'docs/picture.svg', 'package.json'])
+  expect(others.sort()).toEqual([
+    'CHANGELOG.md',
+    'LICENSE',
+    'README.md',
+    'docs/lab.md',
+    'docs/other-agents.md',
+    'docs/picture.svg',
+    'package.json',
+  ])
 })
 
 it('the package stays small: under 600 kB to download', () => {
