@@ -84,9 +84,10 @@ async function bridge(foreign: Foreign, controlling: boolean, claim: Claim = 'tr
 describe.each(STACKS)('against $name', (foreign) => {
   describe('and another stack, our side between them', requires(foreign.needs), () => {
     it.each(ROLES)('which is %s: data goes both ways over two sessions of ours', async (role) => {
-      const [one, two] = await bridge(foreign, role === 'controlling')
-      for (const { session } of [one, two]) expect(session.path).toMatchObject({ kind: 'direct' })
-      expect(one.session.explain().role).toBe(role === 'controlling' ? 'controlled' : 'controlling')
+      const legs = await bridge(foreign, role === 'controlling')
+      const [account] = legs.map(({ session, agent }) => `${session.explain()}\n\n${agent.account}`)
+      for (const { session } of legs) expect(session.path, account).toMatchObject({ kind: 'direct' })
+      expect(legs[0].session.explain().role, account).toBe(role === 'controlling' ? 'controlled' : 'controlling')
     })
 
     it.each(ROLES)('which is %s, of which our side is told the opposite: the conflict is settled (RFC 8445 7.3.1.1)', async (role) => {
