@@ -15,6 +15,8 @@ export interface CheckReceiver {
 
 /** Who a datagram from one address to one base belongs to. */
 export interface DataReceiver {
+  /** Whose data it is: the session. */
+  readonly owner: object
   /** The message is authentic STUN of this receiver's peer, though nobody waits for it: a duplicate, a late answer. */
   recognises(message: Message): boolean
   handleData(data: Uint8Array): void
@@ -49,7 +51,7 @@ export class Demultiplexer {
   readonly #addresses = new Map<Base, Map<string, DataReceiver>>()
   readonly #pastUfrags = new Set<string>()
   readonly #pastTransactions = new Set<string>()
-  readonly #pastClaims = new Set<string>()
+  readonly #pastClaims = new Map<string, WeakRef<object>>()
   /** The answer to the last look-up: data comes in runs, and `from` is the same object for as long as one remote sends. */
   #lastBase: Base | undefined
   #lastFrom: Address | undefined
@@ -100,9 +102,10 @@ export class Demultiplexer {
     this.#forgetLast()
   }
 
-  /** Somebody had it, and gave it back: data for that one may still be on its way. */
-  wasClaimed(base: Base, from: Address): boolean {
-    return this.#pastClaims.has(`${base.id} ${from.key}`)
+  /** Another than `owner` had it, and gave it back: data for that one may still be on its way. */
+  wasAnothers(base: Base, from: Address, owner: object): boolean {
+    const past = this.#pastClaims.get(`${base.id} ${from.key}`)
+    return past !== undefined && past.deref() !== owner
   }
 
   /** Only its owner's: somebody else may have it by now. */
@@ -110,7 +113,8 @@ export class Demultiplexer {
     const ofBase = this.#addresses.get(base)
     if (ofBase?.get(from.key) !== owner) return
     ofBase.delete(from.key)
-    remember(this.#pastClaims, `${base.id} ${from.key}`)
+    this.#pastClaims.set(`${base.id} ${from.key}`, new WeakRef(owner.owner))
+    trim(this.#pastClaims)
     this.#forgetLast()
     if (ofBase.size === 0) this.#addresses.delete(base)
   }
@@ -172,8 +176,13 @@ export class Demultiplexer {
 
 function remember(past: Set<string>, key: string): void {
   past.add(key)
+  trim(past)
+}
+
+/** Forgets the oldest when there are too many. */
+function trim(past: Set<string> | Map<string, unknown>): void {
   if (past.size <= MAX_PAST) return
-  for (const oldest of past) {
+  for (const oldest of past.keys()) {
     past.delete(oldest)
     return
   }

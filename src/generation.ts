@@ -238,7 +238,7 @@ export class Generation implements AgentOutlet, CheckReceiver, Claimant, Paced {
   #claim(pair: Claimed): void {
     const { demultiplexer, timers } = this.#ground
     const present = this.#claimOn(pair.base, pair.to)
-    const taken = present !== undefined || demultiplexer.wasClaimed(pair.base, pair.to)
+    const taken = present !== undefined || demultiplexer.wasAnothers(pair.base, pair.to, this.#owner)
     const claim = present?.owner === this.#owner ? present : new Claim(this.#owner, taken ? timers.now() : undefined)
     claim.share(this, pair)
     this.#claims = [...this.#claims.filter((held) => held.pair !== pair), { pair, claim }]

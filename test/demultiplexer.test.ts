@@ -16,6 +16,7 @@ const first = base(1)
 const second = base(2)
 
 class Receiver implements DataReceiver {
+  readonly owner = this
   received = 0
   recognises(): boolean {
     return false
@@ -54,6 +55,14 @@ describe('data from an address', () => {
     demultiplexer.claim(first, from, a)
     receive()
     expect([passedOn, a.received]).toEqual([2, 2])
+  })
+
+  it('C70 is remembered as another’s after that one gave the address back, and as nobody else’s by itself', () => {
+    demultiplexer.claim(first, from, a)
+    demultiplexer.release(first, from, a)
+    expect(demultiplexer.wasAnothers(first, from, b.owner)).toBe(true)
+    expect(demultiplexer.wasAnothers(first, from, a.owner)).toBe(false)
+    expect(demultiplexer.wasAnothers(second, from, b.owner)).toBe(false)
   })
 
   it('goes to the next one who gets the address', () => {

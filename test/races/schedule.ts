@@ -139,7 +139,7 @@ const world = (others: readonly World['other'][]): fc.Arbitrary<World> =>
     stun: fc.oneof({ weight: 3, arbitrary: fc.constant(0) }, { weight: 1, arbitrary: fc.nat(2_000) }),
     signals: fc.array(signalFate, { maxLength: 8 }),
     packets: fc.array(packetFate, { maxLength: 16 }),
-    ending: fc.constantFrom(...Array<'calm'>(6).fill('calm'), 'restarts' as const, 'parted' as const),
+    ending: fc.constantFrom(...Array<'calm'>(8).fill('calm'), 'restarts' as const, 'parted' as const),
     closing: fc.constantFrom('sessions' as const, 'traversals' as const),
   })
 
