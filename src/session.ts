@@ -36,6 +36,7 @@ const OVERLAP = 5_000
 const RESTART_DELAY = 1_000
 /** Of a session that was connected: before another attempt after one that found no path, doubling from the delay above. */
 const RETRY_MOST = 300_000
+const NO_ATTEMPT: AttemptReport = reportAttempt([])
 
 export class Session extends SafeEmitter<SessionEvents> {
   /** The name given to `connect`. */
@@ -45,7 +46,8 @@ export class Session extends SafeEmitter<SessionEvents> {
   readonly #signaller: Signaller
   readonly #outbox = new Outbox()
   readonly #tieBreaker: bigint
-  readonly #drained = (): void => this.safeEmit('drain')
+  /** Made when it is needed first: few sessions ever fill a socket's queue. */
+  #drained: (() => void) | undefined
   /** @internal What may be sent to addresses that never answer, by all generations. */
   readonly budget: CheckBudget = new CheckBudget()
   #state: SessionState = 'idle'
@@ -64,7 +66,7 @@ export class Session extends SafeEmitter<SessionEvents> {
   /** The version of the peer's list that we know, and the one that we have sent checks to. */
   #theirList = 0
   #tried = 0
-  #lastAttempt: AttemptReport = reportAttempt([])
+  #lastAttempt = NO_ATTEMPT
 
   /** @internal Sessions come from `traversal.connect`. */
   constructor(peer: string, host: SessionHost) {
@@ -124,6 +126,7 @@ export class Session extends SafeEmitter<SessionEvents> {
     if (active === undefined) return this.#enqueue(data)
     this.#sent++
     if (active.base.send(data, active.to)) return true
+    this.#drained ??= () => this.safeEmit('drain')
     this.#host.whenDrained(active.base, this.#drained)
     return false
   }

@@ -7,7 +7,7 @@ export class CandidateSet {
   // Made anew at each change, which is rare: an array that grows reserves room for seventeen.
   #bases: readonly LocalCandidate[] = []
   #locals: readonly LocalCandidate[] = []
-  readonly #remotes = new Map<string, Candidate>()
+  #remotes: readonly Candidate[] = []
   /** Peer-reflexive candidates ever learnt: for foundations that no other has. */
   #learnt = 0
   #ended = false
@@ -18,7 +18,7 @@ export class CandidateSet {
   }
 
   get remotes(): readonly Candidate[] {
-    return [...this.#remotes.values()]
+    return this.#remotes
   }
 
   ofBase(base: Base): LocalCandidate | undefined {
@@ -52,14 +52,14 @@ export class CandidateSet {
    */
   addRemote(candidate: Candidate, named: boolean): 'known' | string | undefined {
     const { key } = candidate.address
-    const known = this.#remotes.get(key)
+    const known = this.#remoteOf(key)
     // Only a peer-reflexive one, seen before it was signalled, takes the better label (RFC 8838 11).
     if (known !== undefined && known.type !== 'prflx') return 'known'
     // RFC 8838 14. One that a check showed before may still be named.
     if (known === undefined && this.#ended && !named) return 'it comes after the end of candidates'
     if (known === undefined && this.#countRemotes(false) >= MAX_REMOTE_CANDIDATES)
       return `more than ${MAX_REMOTE_CANDIDATES} remote candidates`
-    this.#remotes.set(key, candidate)
+    this.#remotes = [...this.#remotes.filter((remote) => remote !== known), candidate]
     return undefined
   }
 
@@ -67,7 +67,7 @@ export class CandidateSet {
   withdraw(offered: readonly Candidate[]): readonly Candidate[] {
     const kept = new Set(offered.map(({ address }) => address.key))
     const gone = this.remotes.filter(({ type, address }) => type !== 'prflx' && !kept.has(address.key))
-    for (const { address } of gone) this.#remotes.delete(address.key)
+    this.#remotes = this.#remotes.filter((remote) => !gone.includes(remote))
     return gone
   }
 
@@ -76,11 +76,11 @@ export class CandidateSet {
    * Undefined when there are too many already.
    */
   remoteAt(from: Address, priority: number): Candidate | undefined {
-    const known = this.#remotes.get(from.key)
+    const known = this.#remoteOf(from.key)
     if (known !== undefined || this.#countRemotes(true) >= MAX_REMOTE_CANDIDATES) return known
     const foundation = `prflx${++this.#learnt}`
     const remote: Candidate = { type: 'prflx', address: from, foundation, priority, component: 1, related: undefined }
-    this.#remotes.set(from.key, remote)
+    this.#remotes = [...this.#remotes, remote]
     return remote
   }
 
@@ -109,10 +109,12 @@ export class CandidateSet {
     return this.#locals.find((local) => local.base === base && local.address.key === address.key)
   }
 
+  #remoteOf(key: string): Candidate | undefined {
+    return this.#remotes.find(({ address }) => address.key === key)
+  }
+
   /** So many of either sort: peer-reflexive ones must not shut out what is signalled. */
   #countRemotes(peerReflexive: boolean): number {
-    let count = 0
-    for (const { type } of this.#remotes.values()) if ((type === 'prflx') === peerReflexive) count++
-    return count
+    return this.#remotes.filter(({ type }) => (type === 'prflx') === peerReflexive).length
   }
 }

@@ -14,14 +14,14 @@ import {
   WAITING_INTERVAL,
   WAITING_PAIRS,
 } from './constants.ts'
-import { byLikelihood, Pair, pairKey } from './pair.ts'
+import { byLikelihood, Pair } from './pair.ts'
 
 export class CheckList {
-  readonly #pairs = new Map<string, Pair>()
+  /** The likely first. Made anew at each change, so that whoever goes through it may change the list meanwhile. */
+  #pairs: readonly Pair[] = []
   /** First in, first out (RFC 8445 6.1.4.1). */
   readonly #triggered: Pair[] = []
   readonly #evicted: (pair: Pair) => void
-  #ordered: Pair[] | undefined
   /** Milliseconds to the peer and back, as far as something else lets us guess; 0 when nothing does. */
   roundTrip = 0
 
@@ -31,17 +31,16 @@ export class CheckList {
   }
 
   get size(): number {
-    return this.#pairs.size
+    return this.#pairs.length
   }
 
   /** The likely first. */
   get pairs(): readonly Pair[] {
-    this.#ordered ??= [...this.#pairs.values()].sort(byLikelihood)
-    return this.#ordered
+    return this.#pairs
   }
 
   find(base: Base, to: Address): Pair | undefined {
-    return this.#pairs.get(pairKey(base, to))
+    return this.#pairs.find((pair) => pair.base === base && pair.to.key === to.key)
   }
 
   /**
@@ -56,32 +55,30 @@ export class CheckList {
     to: Address | undefined = reachableFrom(local.base, remote.address),
   ): Pair | undefined {
     if (to === undefined || shows(local, to)) return undefined
-    const known = this.#pairs.get(pairKey(local.base, to))
+    const known = this.find(local.base, to)
     if (known !== undefined) {
       if (known.remote.type === 'prflx' && remote.type !== 'prflx') {
         known.remote = remote
         known.reprioritise(controlling)
-        this.#ordered = undefined
+        this.#order(this.#pairs)
       }
       return undefined
     }
     const pair = new Pair(local, to, remote, controlling)
-    if (this.#pairs.size >= MAX_PAIRS && !this.#makeRoom(pair)) return undefined
-    this.#pairs.set(pair.key, pair)
-    this.#ordered = undefined
+    if (this.#pairs.length >= MAX_PAIRS && !this.#makeRoom(pair)) return undefined
+    this.#order([...this.#pairs, pair])
     return pair
   }
 
   delete(pair: Pair): void {
-    this.#pairs.delete(pair.key)
-    this.#ordered = undefined
+    this.#pairs = this.#pairs.filter((other) => other !== pair)
     if (pair.triggered) this.#triggered.splice(this.#triggered.indexOf(pair), 1)
   }
 
   /** After a role change (RFC 8445 6.1.2.3). */
   reprioritise(controlling: boolean): void {
-    for (const pair of this.#pairs.values()) pair.reprioritise(controlling)
-    this.#ordered = undefined
+    for (const pair of this.#pairs) pair.reprioritise(controlling)
+    this.#order(this.#pairs)
   }
 
   /**
@@ -90,6 +87,7 @@ export class CheckList {
    * an unanswered check is on its way for seconds here, and RFC 8445 would hold the others back for all of them.
    */
   thaw(now: number): void {
+    if (!this.#pairs.some(({ state }) => state === 'frozen')) return
     const busy = new Set<string>()
     for (const pair of this.pairs) {
       const young = pair.state === 'waiting' || (pair.state === 'in-progress' && pair.unanswered <= 1 && pair.nextCheckAt > now)
@@ -115,7 +113,7 @@ export class CheckList {
 
   /** There is new reason to believe that checks get through: pairs without an answer start their run of checks again. */
   encourage(now: number): void {
-    for (const pair of this.#pairs.values()) {
+    for (const pair of this.#pairs) {
       if (pair.state !== 'in-progress') continue
       pair.unanswered = 1
       pair.nextCheckAt = Math.min(pair.nextCheckAt, now + this.nextInterval(pair))
@@ -164,14 +162,18 @@ export class CheckList {
     if (this.#triggered.length > 0) return now
     this.thaw(now)
     let next = Number.POSITIVE_INFINITY
-    for (const pair of this.#pairs.values()) next = Math.min(next, pair.state === 'waiting' ? now : pair.nextCheckAt)
+    for (const pair of this.#pairs) next = Math.min(next, pair.state === 'waiting' ? now : pair.nextCheckAt)
     return next
   }
 
   /** Something may still come of the list: RFC 8445 6.1.3's "running". */
   get active(): boolean {
-    for (const { state } of this.#pairs.values()) if (state !== 'failed') return true
+    for (const { state } of this.#pairs) if (state !== 'failed') return true
     return false
+  }
+
+  #order(pairs: readonly Pair[]): void {
+    this.#pairs = [...pairs].sort(byLikelihood)
   }
 
   /** Drops the lowest failed pair, or else the lowest one, but never a valid one or one that the peer checks (RFC 8445 6.1.2.5). */

@@ -40,7 +40,7 @@ export class OutgoingChecks {
       nomination: terms.renomination ? nomination : undefined,
       priority: asPeerReflexive(pair.local.priority),
     }
-    pair.outstanding = [...pair.outstanding, check]
+    pair.outstanding.push(check)
     pair.sent++
     pair.opener = opener
     if (opener) pair.firstOpenerAt ??= now

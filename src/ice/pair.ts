@@ -30,7 +30,6 @@ export class Pair {
   readonly base: Base
   /** Where checks and data go: the remote candidate's address, with our zone where it is link-local. */
   readonly to: Address
-  readonly key: string
   /** The base's own candidate: reflexive ones are replaced by it (RFC 8445 6.1.2.4). */
   readonly local: LocalCandidate
   remote: Candidate
@@ -39,7 +38,7 @@ export class Pair {
   /** Lower is checked earlier; see `likelihood`. */
   readonly likelihood: number
   /** The oldest first. */
-  outstanding: readonly Check[] = []
+  outstanding: Check[] = []
   /** Checks sent without an answer since the last one, or since it was revived. */
   unanswered = 0
   sent = 0
@@ -76,7 +75,6 @@ export class Pair {
     this.local = local
     this.to = to
     this.remote = remote
-    this.key = pairKey(local.base, to)
     this.likelihood = likelihood(local.base, remote)
     this.priority = priorityOf(local, remote, controlling)
   }
@@ -117,10 +115,6 @@ export class Pair {
   reprioritise(controlling: boolean): void {
     this.priority = priorityOf(this.local, this.remote, controlling)
   }
-}
-
-export function pairKey(base: Base, to: Address): string {
-  return `${base.id} ${to.key}`
 }
 
 /** Order of ordinary checks: the likely first, then by pair priority (RFC 8445 6.1.4.2 has only the latter). */

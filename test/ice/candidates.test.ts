@@ -8,7 +8,7 @@ import { hostOf, makeBase, remote, Solo, THEIRS } from './solo.ts'
 /** All that adding a candidate might have changed. */
 function state(solo: Solo): unknown {
   const pairs = solo.agent.pairs.map((pair) => ({
-    key: pair.key,
+    id: `${pair.base.id} ${pair.to.key}`,
     state: pair.state,
     priority: pair.priority,
     type: pair.remote.type,
@@ -22,7 +22,7 @@ function state(solo: Solo): unknown {
     pairs,
     sent: solo.sent.length,
     events: solo.events.length,
-    selected: solo.agent.selected?.key,
+    selected: solo.agent.selected?.to.key,
     remotes: solo.agent.remoteCandidates,
   }
 }
