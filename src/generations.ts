@@ -44,9 +44,9 @@ export class Generations {
 
   /** Makes the next one the present one. @param active what carries data now, and must not go */
   begin(make: (number: number) => Generation, active: Pair | undefined): Generation {
-    // Those that carry data stay, since the peer may not have gone on yet; of those without a path one is enough.
+    // Those that may carry data stay, since the peer may not have gone on yet; of the others one is enough.
     const last = this.#current
-    if (last !== undefined && (this.#previous.length === 0 || last.agent.selected !== undefined)) {
+    if (last !== undefined && (this.#previous.length === 0 || mayCarry(last))) {
       this.#previous = [...this.#previous, last]
       const spare = this.#previous.find(({ agent }) => agent.selected !== active)
       if (this.#previous.length > MAX_PREVIOUS && spare !== undefined) this.#retire([spare])
@@ -74,4 +74,9 @@ export class Generations {
       this.#droppedEarly += generation.droppedEarly
     }
   }
+}
+
+/** It has a path, or the peer may have one: once its check was answered it may send, before our own check is. */
+function mayCarry({ agent }: Generation): boolean {
+  return agent.selected !== undefined || agent.pairs.some(({ heard }) => heard)
 }
