@@ -534,7 +534,8 @@ function isFailed(link: Link): boolean {
 
 /** Told its user, or, where there was a path before, tries again and says why the last attempt came to nothing. */
 function isFailedEnd({ session, error, persistent }: End): boolean {
-  if (session?.state === 'idle') return error !== undefined
+  // Told already, and at it once more only because the other one is.
+  if (error !== undefined && (session?.state === 'idle' || session?.state === 'connecting')) return true
   return session?.state === 'connecting' && persistent && session.explain().log.some(({ text }) => /^(none of|no pair)/.test(text))
 }
 
