@@ -18,31 +18,35 @@ export const KNOWN_IN_CHECKS: ReadonlySet<number> = new Set([
 /** One for all agents: what it wrote is copied before the next message. */
 const writer = new MessageWriter(576)
 
-export interface CheckRequest {
-  readonly transactionId: Uint8Array
+/** What a check says of its sender. */
+export interface CheckSender {
   /** `theirs:ours` (RFC 8445 7.2.2). */
   readonly username: string
   /** Of the peer's password. */
   readonly key: IntegrityKey
+  readonly tieBreaker: bigint
+}
+
+/** What it says of its pair. */
+export interface CheckRequest {
   /** As a peer-reflexive candidate would have it (RFC 8445 7.1.1). */
   readonly priority: number
   readonly controlling: boolean
-  readonly tieBreaker: bigint
   readonly useCandidate: boolean
   /** The nomination value of the renomination draft; undefined toward agents that do not know it. */
   readonly nomination: number | undefined
 }
 
 /** The caller owns the bytes. */
-export function writeCheck(check: CheckRequest): Uint8Array {
+export function writeCheck(transactionId: Uint8Array, check: CheckRequest, sender: CheckSender): Uint8Array {
   writer
-    .start('request', Method.Binding, check.transactionId)
-    .text(Attribute.Username, check.username)
+    .start('request', Method.Binding, transactionId)
+    .text(Attribute.Username, sender.username)
     .uint32(Attribute.Priority, check.priority)
-    .uint64(check.controlling ? Attribute.IceControlling : Attribute.IceControlled, check.tieBreaker)
+    .uint64(check.controlling ? Attribute.IceControlling : Attribute.IceControlled, sender.tieBreaker)
   if (check.useCandidate) writer.flag(Attribute.UseCandidate)
   if (check.nomination !== undefined) writer.uint32(Attribute.Nomination, check.nomination)
-  return writer.integrity(check.key).fingerprint().finish().slice()
+  return writer.integrity(sender.key).fingerprint().finish().slice()
 }
 
 /** Success with the address that the request came from (RFC 8445 7.3.1.2). The caller owns the bytes. */

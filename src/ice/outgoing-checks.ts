@@ -1,20 +1,15 @@
 /** The checks that are on their way: writes them, knows which pair an answer belongs to, and forgets them when they are too old. */
 import { asPeerReflexive } from '../candidates/index.ts'
 import type { Random } from '../net/index.ts'
-import { type IntegrityKey, type Message, transactionKey } from '../stun/index.ts'
-import { writeCheck } from './check-message.ts'
+import { type Message, transactionKey } from '../stun/index.ts'
+import { type CheckSender, writeCheck } from './check-message.ts'
 import { CHECK_LIFETIME } from './constants.ts'
 import type { AgentOutlet } from './outlet.ts'
 import type { Check, Pair } from './pair.ts'
 
 /** What all checks of an agent have in common at the moment. */
-export interface CheckTerms {
-  /** `theirs:ours`. */
-  readonly username: string
-  /** Of the peer's password. */
-  readonly key: IntegrityKey
+export interface CheckTerms extends CheckSender {
   readonly controlling: boolean
-  readonly tieBreaker: bigint
   readonly renomination: boolean
 }
 
@@ -46,7 +41,7 @@ export class OutgoingChecks {
     if (opener) pair.firstOpenerAt ??= now
     pair.unanswered++
     this.#outlet.expect(check.key)
-    this.#outlet.send(pair.base, pair.to, writeCheck({ ...check, ...terms, transactionId }), opener)
+    this.#outlet.send(pair.base, pair.to, writeCheck(transactionId, check, terms), opener)
   }
 
   /** The check that a response answers. */
