@@ -169,3 +169,17 @@ describe('C64 a process that slept', () => {
     expect(solo.agent.selected).toBeDefined()
   })
 })
+
+describe('the round trip of a pair', () => {
+  it('falls fast and rises slowly: an answer can only be late', () => {
+    const solo = new Solo().start([remote('192.0.2.1')])
+    solo.answerAll(80).run(1_000)
+    const { rtt: first = 0 } = solo.pair('192.0.2.1')
+    expect(first).toBe(80)
+    solo.answerAll(20).run(30_000)
+    expect(solo.pair('192.0.2.1').rtt).toBeLessThan(22)
+    solo.answerAll(100).run(6_000)
+    expect(solo.pair('192.0.2.1').rtt).toBeGreaterThan(25)
+    expect(solo.pair('192.0.2.1').rtt).toBeLessThan(45)
+  })
+})
