@@ -5,6 +5,12 @@ export default defineConfig({
     include: ['test/**/*.test.ts'],
     testTimeout: 30_000,
     hookTimeout: 60_000,
-    reporters: ['default', './test/skipped-reporter.ts'],
+    includeTaskLocation: true,
+    // Only where all tests run, as in CI: a row whose tests do not run is a failure there.
+    reporters: [
+      'default',
+      ...(process.env.CONFORMANCE === 'table' ? ['./test/conformance-reporter.ts'] : []),
+      './test/skipped-reporter.ts',
+    ],
   },
 })
