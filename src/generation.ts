@@ -14,6 +14,7 @@ import {
   createCredentials,
   IceAgent,
   LiteAgent,
+  type Nominations,
   type Pair,
   type RemoteDescription,
   type Verdict,
@@ -45,6 +46,7 @@ export interface GenerationOwner {
   receive(data: Uint8Array): void
   /** For the checks of all its generations. */
   readonly budget: CheckBudget
+  readonly nominations: Nominations
   /** A check went out. */
   checked(generation: Generation): void
 }
@@ -83,7 +85,15 @@ export class Generation implements AgentOutlet, CheckReceiver, Claimant, Paced {
     // Controlling until the peer's word or check settles it.
     this.agent = lite
       ? new LiteAgent(credentials, this)
-      : new IceAgent({ tieBreaker, controlling: true, local: credentials, random, budget: owner.budget, outlet: this })
+      : new IceAgent({
+          tieBreaker,
+          controlling: true,
+          local: credentials,
+          random,
+          budget: owner.budget,
+          nominations: owner.nominations,
+          outlet: this,
+        })
   }
 
   open(): void {

@@ -56,6 +56,17 @@ export class Generations {
     return this.#current
   }
 
+  /** The earlier one between these credentials, if it is alive: its agent knows what the peer's was told, and another one would not. */
+  earlier(ours: string, theirs: string): Generation | undefined {
+    return this.#previous.find(({ agent: { local, remote } }) => local.ufrag === ours && remote?.ufrag === theirs)
+  }
+
+  /** Makes an earlier one the present one again. */
+  resume(earlier: Generation, active: Pair | undefined): Generation {
+    this.#previous = this.#previous.filter((generation) => generation !== earlier)
+    return this.begin(() => earlier, active)
+  }
+
   retirePrevious(): void {
     this.#retire(this.#previous)
   }

@@ -8,7 +8,7 @@ import { diagnose } from './diagnostics.ts'
 import { SallyportError } from './errors.ts'
 import { Generation, type Ground } from './generation.ts'
 import { Generations } from './generations.ts'
-import { type AgentEvent, CheckBudget, type Credentials, newTieBreaker, type Pair } from './ice/index.ts'
+import { type AgentEvent, CheckBudget, type Credentials, type Nominations, newTieBreaker, type Pair } from './ice/index.ts'
 import type { Timer } from './net/index.ts'
 import { Outbox } from './outbox.ts'
 import { type AttemptReport, describePath, type Explanation, explain, type Path, pathOf, reportAttempt, SessionLog } from './path/index.ts'
@@ -50,6 +50,8 @@ export class Session extends SafeEmitter<SessionEvents> {
   #drained: (() => void) | undefined
   /** @internal What may be sent to addresses that never answer, by all generations. */
   readonly budget: CheckBudget = new CheckBudget()
+  /** @internal */
+  readonly nominations: Nominations = { count: 0 }
   #state: SessionState = 'idle'
   readonly #generations = new Generations()
   /** Only for peers that may have names: most sessions are with our own. */
@@ -277,6 +279,20 @@ export class Session extends SafeEmitter<SessionEvents> {
     return current
   }
 
+  /** A late signal of an earlier start of the peer's had taken over, until this one. */
+  #resume(earlier: Generation): Generation {
+    this.#restart?.cancel()
+    this.#restart = undefined
+    this.#tried = 0
+    this.#generations.resume(earlier, this.#active)
+    this.#note(`generation ${earlier.number}: the peer is back at it`)
+    earlier.open()
+    this.#signaller.hurry()
+    this.#choose()
+    this.#retireLater()
+    return earlier
+  }
+
   // ── signals ──
 
   #hear(read: ReadSignal): void {
@@ -323,7 +339,9 @@ export class Session extends SafeEmitter<SessionEvents> {
     // new. Another agent expects new ones of ours, too (RFC 8445 9).
     const { local, remote } = generation.agent
     if (remote !== undefined && remote.ufrag !== signal.ufrag) {
-      generation = this.#begin('the peer started anew', signal.id === undefined ? undefined : local)
+      const earlier = this.#generations.earlier(local.ufrag, signal.ufrag)
+      generation =
+        earlier === undefined ? this.#begin('the peer started anew', signal.id === undefined ? undefined : local) : this.#resume(earlier)
     }
     if (generation.agent.remote === undefined) {
       const { ufrag, pwd, lite = false, renomination = signal.id !== undefined } = signal
@@ -418,7 +436,11 @@ export class Session extends SafeEmitter<SessionEvents> {
     // A listener may have closed the session, or a better pair come in the meantime.
     if (this.#active === next) this.safeEmit('path', path)
     if (this.#active === next) this.#flush()
-    // From its own path on, and only while that lasts: one of the last generation may have to stand in again.
+    this.#retireLater()
+  }
+
+  /** From the path of the present generation on, and only while that lasts: an earlier one may have to stand in again. */
+  #retireLater(): void {
     this.#overlap?.cancel()
     this.#overlap = this.#generations.superseded ? this.#host.timers.after(OVERLAP, () => this.#generations.retirePrevious()) : undefined
   }

@@ -33,7 +33,7 @@ export class IceAgent implements Agent {
   readonly #list = new CheckList((pair) => this.#drop(pair, 'too many pairs'))
   readonly #outgoing: OutgoingChecks
   readonly #candidates = new CandidateSet()
-  readonly #nominator = new Nominator()
+  readonly #nominator: Nominator
   readonly #patience = new Patience()
   #caution = new Caution()
   readonly #early = new EarlyChecks()
@@ -55,6 +55,7 @@ export class IceAgent implements Agent {
     this.#controlling = options.controlling
     this.#random = options.random
     this.#budget = options.budget
+    this.#nominator = new Nominator(options.nominations)
     this.#outlet = options.outlet
     this.#outgoing = new OutgoingChecks(options.outlet, options.random)
   }

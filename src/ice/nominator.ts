@@ -5,13 +5,22 @@
 import { bestValid, followed, toNominate, toRenominate } from './nomination.ts'
 import type { Pair } from './pair.ts'
 
+/** Counts the nominations of all agents of a session: the peer may follow them by one agent, which takes only a higher value. */
+export interface Nominations {
+  count: number
+}
+
 export class Nominator {
   #nominee: Pair | undefined
   #changedAt = Number.NEGATIVE_INFINITY
-  #count = 0
+  readonly #nominations: Nominations
   #firstValidAt: number | undefined
   /** When to decide again; infinity for never. */
   decideAt: number = Number.POSITIVE_INFINITY
+
+  constructor(nominations: Nominations) {
+    this.#nominations = nominations
+  }
 
   /** Something became valid. */
   validated(now: number): void {
@@ -38,7 +47,7 @@ export class Nominator {
     if (this.#nominee !== undefined) this.#nominee.nominating = undefined
     this.#nominee = next
     this.#changedAt = now
-    next.nominating = ++this.#count
+    next.nominating = ++this.#nominations.count
     next.unanswered = 0
     return next
   }

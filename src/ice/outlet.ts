@@ -4,6 +4,7 @@ import type { Address, Random, SendFailure } from '../net/index.ts'
 import type { Message } from '../stun/index.ts'
 import type { CheckBudget } from './budget.ts'
 import type { Credentials } from './credentials.ts'
+import type { Nominations } from './nominator.ts'
 import type { Pair } from './pair.ts'
 
 export type AgentEvent =
@@ -46,6 +47,8 @@ export interface AgentOptions {
   readonly random: Random
   /** The session's, for all its generations. */
   readonly budget: CheckBudget
+  /** The session's as well. */
+  readonly nominations: Nominations
   readonly outlet: AgentOutlet
 }
 

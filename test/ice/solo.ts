@@ -118,7 +118,7 @@ export class Solo implements AgentOutlet, Paced {
     const random = this.#random
     this.agent = lite
       ? new LiteAgent(OURS, this)
-      : new IceAgent({ local: OURS, tieBreaker, controlling, random, budget: this.budget, outlet: this })
+      : new IceAgent({ local: OURS, tieBreaker, controlling, random, budget: this.budget, nominations: { count: 0 }, outlet: this })
   }
 
   get now(): number {

@@ -96,4 +96,21 @@ describe('races that were lost once', () => {
       [160, { do: 'send', count: 1, ...B }],
       [216, { do: 'close', ...A }],
     ))
+
+  it('C53 a nomination outdoes those of an earlier agent of ours with the same credentials', () =>
+    play(
+      {
+        seed: 0,
+        late: 6,
+        signals: [{ ...late(446), doubled: true }, { delay: 0, copies: 2, doubled: true }, late(40), late(40), late(30)],
+        packets: ['pass', 'twice', 7],
+      },
+      [5, { do: 'add', place: 0, ...A }],
+      [5, { do: 'close', ...A }],
+      [40, { do: 'close', ...B }],
+      [40, { do: 'move', place: 1, ...A }],
+      [45, { do: 'connect', ...B }],
+      [91, { do: 'connect', ...A }],
+      [281, { do: 'move', place: 1, ...A }],
+    ))
 })
