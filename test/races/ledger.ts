@@ -14,6 +14,8 @@ interface Entry {
   received: number
   /** The network, or somebody who repeated it, sent it once more. */
   doubled: boolean
+  /** Held back, so that an address may have changed hands between two sessions of the same two hosts meanwhile. Nothing in it tells whose it was. */
+  overtaken: boolean
 }
 
 export class Ledger {
@@ -21,7 +23,7 @@ export class Ledger {
 
   /** A datagram to send, which is known when it comes out again. */
   write(link: number, side: number, at: number): Uint8Array {
-    this.#entries.push({ link, side, at, from: undefined, received: 0, doubled: false })
+    this.#entries.push({ link, side, at, from: undefined, received: 0, doubled: false, overtaken: false })
     return Buffer.from(`${MARK}${this.#entries.length - 1}`)
   }
 
@@ -35,6 +37,11 @@ export class Ledger {
     if (entry !== undefined) entry.doubled = true
   }
 
+  holdBack(data: Uint8Array): void {
+    const entry = this.#read(data)
+    if (entry !== undefined) entry.overtaken = true
+  }
+
   arrive(data: Uint8Array, from: string): void {
     const entry = this.#read(data)
     if (entry !== undefined) entry.from = from
@@ -44,7 +51,8 @@ export class Ledger {
   receive(data: Uint8Array, link: number, side: number): { readonly from: string } | { readonly wrong: string } {
     const entry = this.#read(data)
     if (entry === undefined) return { wrong: `was given what nobody sent it: ${Buffer.from(data).toString('latin1').slice(0, 20)}` }
-    if (entry.link !== link || entry.side === side) return { wrong: `was given the data of another: ${senderOf(entry)}` }
+    if ((entry.link !== link && !entry.overtaken) || entry.side === side)
+      return { wrong: `was given the data of another: ${senderOf(entry)}` }
     if (++entry.received > 1 && !entry.doubled) return { wrong: 'was given the same datagram twice' }
     return { from: entry.from ?? 'nowhere' }
   }

@@ -149,6 +149,7 @@ class Storm {
       const fates = this.#world.packets
       const fate = fates[this.#packets++ % fates.length] ?? 'pass'
       if (fate === 'twice') this.#ledger.double(data)
+      if (typeof fate === 'number' && this.#world.other === 'twin') this.#ledger.holdBack(data)
       return typeof fate === 'number' ? { delay: fate } : fate === 'twice' ? { duplicate: 1 } : fate
     })
     for (const [first, second] of this.#links) {
