@@ -11,6 +11,14 @@ import { Attribute, looksLikeStun, Message, Method, type Transactions } from './
 export interface CheckReceiver {
   handleRequest(message: Message, base: Base, from: Address): Verdict
   handleResponse(message: Message, base: Base, from: Address): Verdict
+  /** The system refused to send there. */
+  sendFailed(base: Base, to: Address, failure: SendFailure): void
+}
+
+interface Expected {
+  readonly receiver: CheckReceiver
+  /** Where the request went, and from which base. */
+  readonly pair: string
 }
 
 /** Who a datagram from one address to one base belongs to. */
@@ -47,7 +55,9 @@ export class Demultiplexer {
   readonly #transactions: Transactions
   readonly #passOn: (base: Base, data: Uint8Array, from: Address) => boolean
   readonly #ufrags = new Map<string, CheckReceiver>()
-  readonly #expected = new Map<string, CheckReceiver>()
+  readonly #expected = new Map<string, Expected>()
+  /** By pair, with the number of their transactions: the system names an address and no transaction when it refuses to send. */
+  readonly #asking = new Map<string, Map<CheckReceiver, number>>()
   readonly #addresses = new Map<Base, Map<string, DataReceiver>>()
   readonly #pastUfrags = new Set<string>()
   readonly #pastTransactions = new Set<string>()
@@ -75,12 +85,32 @@ export class Demultiplexer {
     remember(this.#pastUfrags, ufrag)
   }
 
-  expect(transaction: string, receiver: CheckReceiver): void {
-    this.#expected.set(transaction, receiver)
+  /** A request went out from this base to this address. */
+  expect(transaction: string, receiver: CheckReceiver, base: Base, to: Address): void {
+    const pair = pairKey(base, to)
+    this.#expected.set(transaction, { receiver, pair })
+    const asking = this.#asking.get(pair)
+    if (asking === undefined) this.#asking.set(pair, new Map([[receiver, 1]]))
+    else asking.set(receiver, (asking.get(receiver) ?? 0) + 1)
   }
 
   forget(transaction: string): void {
-    if (this.#expected.delete(transaction)) remember(this.#pastTransactions, transaction)
+    const expected = this.#expected.get(transaction)
+    if (expected === undefined) return
+    const { receiver, pair } = expected
+    this.#expected.delete(transaction)
+    remember(this.#pastTransactions, transaction)
+    const asking = this.#asking.get(pair)
+    const others = (asking?.get(receiver) ?? 1) - 1
+    if (others > 0) asking?.set(receiver, others)
+    else asking?.delete(receiver)
+    if (asking?.size === 0) this.#asking.delete(pair)
+  }
+
+  /** The system refused to send there: for whoever waits for an answer from there, and whoever has the address. */
+  sendFailed(base: Base, to: Address, failure: SendFailure): void {
+    for (const receiver of [...(this.#asking.get(pairKey(base, to))?.keys() ?? [])]) receiver.sendFailed(base, to, failure)
+    this.ownerOf(base, to)?.sendFailed(failure)
   }
 
   ownerOf(base: Base, from: Address): DataReceiver | undefined {
@@ -104,7 +134,7 @@ export class Demultiplexer {
 
   /** Another than `owner` had it, and gave it back: data for that one may still be on its way. */
   wasAnothers(base: Base, from: Address, owner: object): boolean {
-    const past = this.#pastClaims.get(`${base.id} ${from.key}`)
+    const past = this.#pastClaims.get(pairKey(base, from))
     return past !== undefined && past.deref() !== owner
   }
 
@@ -113,7 +143,7 @@ export class Demultiplexer {
     const ofBase = this.#addresses.get(base)
     if (ofBase?.get(from.key) !== owner) return
     ofBase.delete(from.key)
-    this.#pastClaims.set(`${base.id} ${from.key}`, new WeakRef(owner.owner))
+    this.#pastClaims.set(pairKey(base, from), new WeakRef(owner.owner))
     trim(this.#pastClaims)
     this.#forgetLast()
     if (ofBase.size === 0) this.#addresses.delete(base)
@@ -126,7 +156,7 @@ export class Demultiplexer {
 
   /** Entries of every kind; 0 when nothing is left behind. */
   get size(): number {
-    return this.#ufrags.size + this.#expected.size + this.#addresses.size
+    return this.#ufrags.size + this.#expected.size + this.#asking.size + this.#addresses.size
   }
 
   receive(base: Base, data: Uint8Array, from: Address): void {
@@ -157,7 +187,7 @@ export class Demultiplexer {
   }
 
   #takeResponse(message: Message, base: Base, from: Address, owner: DataReceiver | undefined): NotOurs {
-    const receiver = this.#expected.get(message.transactionKey)
+    const receiver = this.#expected.get(message.transactionKey)?.receiver
     if (receiver !== undefined) return receiver.handleResponse(message, base, from) === 'taken' ? undefined : 'unauthenticated'
     if (this.#pastTransactions.has(message.transactionKey)) return this.#late('unexpected')
     if (this.#transactions.receive(message, from) || owner?.recognises(message) === true) return undefined
@@ -172,6 +202,10 @@ export class Demultiplexer {
     this.dropped[counter]++
     return undefined
   }
+}
+
+function pairKey({ id }: Base, { key }: Address): string {
+  return `${id} ${key}`
 }
 
 function remember(past: Set<string>, key: string): void {

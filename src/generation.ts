@@ -157,6 +157,10 @@ export class Generation implements AgentOutlet, CheckReceiver, Claimant, Paced {
     return this.tell((agent, now) => agent.handleResponse(message, base, from, now))
   }
 
+  sendFailed(base: Base, to: Address, failure: SendFailure): void {
+    this.tell((agent, now) => agent.sendFailed(base, to, failure, now))
+  }
+
   // ── for the claims ──
 
   get order(): string {
@@ -185,7 +189,7 @@ export class Generation implements AgentOutlet, CheckReceiver, Claimant, Paced {
   }
 
   refused({ base, to }: Claimed, failure: SendFailure): void {
-    this.tell((agent, now) => agent.sendFailed(base, to, failure, now))
+    this.sendFailed(base, to, failure)
   }
 
   // ── the agent's outlet ──
@@ -194,8 +198,8 @@ export class Generation implements AgentOutlet, CheckReceiver, Claimant, Paced {
     base.send(data, to, true, opener)
   }
 
-  expect(key: string): void {
-    this.#ground.demultiplexer.expect(key, this)
+  expect(key: string, { base, to }: Pair): void {
+    this.#ground.demultiplexer.expect(key, this, base, to)
   }
 
   forget(key: string): void {

@@ -214,11 +214,6 @@ export class Session extends SafeEmitter<SessionEvents> {
     for (const generation of this.#generations.alive) generation.removeBase(base, reason)
   }
 
-  /** @internal A request on this session's behalf could not be sent. */
-  sendFailed(base: Base, to: Pair['to'], failure: string): void {
-    for (const generation of this.#generations.alive) generation.tell((agent, now) => agent.sendFailed(base, to, failure, now))
-  }
-
   /** @internal The shared candidates changed: say so if it is news. */
   candidatesChanged(): void {
     if (this.#generations.current !== undefined) this.#signaller.announce()

@@ -333,9 +333,7 @@ export class Traversal {
 
   #sendFailed(base: HostBase, to: Address, failure: SendFailure): void {
     this.#gatherer.sendFailed(base, to, failure)
-    const owner = this.#demultiplexer.ownerOf(base, to)
-    if (owner !== undefined) owner.sendFailed(failure)
-    else for (const session of this.#sessions.values()) session.sendFailed(base, to, failure)
+    this.#demultiplexer.sendFailed(base, to, failure)
   }
 
   #drained(base: HostBase): void {

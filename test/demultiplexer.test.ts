@@ -1,7 +1,8 @@
 import { beforeEach, describe, expect, it } from 'vitest'
 import type { Base } from '../src/candidates/index.ts'
-import { type DataReceiver, Demultiplexer } from '../src/demultiplexer.ts'
-import { Address, Timers } from '../src/net/index.ts'
+import { type CheckReceiver, type DataReceiver, Demultiplexer } from '../src/demultiplexer.ts'
+import type { Verdict } from '../src/ice/index.ts'
+import { Address, type SendFailure, Timers } from '../src/net/index.ts'
 import { Transactions } from '../src/stun/index.ts'
 import { ManualClock, SeededRandom } from './stun/manual-clock.ts'
 
@@ -99,5 +100,47 @@ describe('data from an address', () => {
     receive(first, from.withPort(4001))
     receive(first)
     expect([a.received, b.received, passedOn]).toEqual([6, 2, 2])
+  })
+})
+
+class Asker implements CheckReceiver {
+  readonly refused: string[] = []
+  handleRequest(): Verdict {
+    return 'stranger'
+  }
+  handleResponse(): Verdict {
+    return 'stranger'
+  }
+  sendFailed(on: Base, to: Address, failure: SendFailure): void {
+    this.refused.push(`${on.id} ${to} ${failure}`)
+  }
+}
+
+describe('a refusal of the system to send', () => {
+  const elsewhere = Address.of('192.0.2.2', 4000)
+
+  it('is for everybody who waits for an answer from that address on that base, and for nobody else', () => {
+    const askers = [new Asker(), new Asker(), new Asker(), new Asker()] as const
+    demultiplexer.expect('1', askers[0], first, from)
+    demultiplexer.expect('2', askers[0], first, from)
+    demultiplexer.expect('3', askers[1], first, from)
+    demultiplexer.expect('4', askers[2], second, from)
+    demultiplexer.expect('5', askers[3], first, elsewhere)
+    demultiplexer.sendFailed(first, from, 'EHOSTUNREACH')
+    expect(askers.map(({ refused }) => refused)).toEqual([[`1 ${from} EHOSTUNREACH`], [`1 ${from} EHOSTUNREACH`], [], []])
+  })
+
+  it('is for who waits until the last of its transactions is over', () => {
+    const asker = new Asker()
+    demultiplexer.expect('1', asker, first, from)
+    demultiplexer.expect('2', asker, first, from)
+    demultiplexer.forget('1')
+    demultiplexer.forget('1')
+    demultiplexer.sendFailed(first, from, 'EPERM')
+    expect(asker.refused).toHaveLength(1)
+    demultiplexer.forget('2')
+    demultiplexer.sendFailed(first, from, 'EPERM')
+    expect(asker.refused).toHaveLength(1)
+    expect(demultiplexer.size).toBe(0)
   })
 })

@@ -40,7 +40,7 @@ export class OutgoingChecks {
     pair.opener = opener
     if (opener) pair.firstOpenerAt ??= now
     pair.unanswered++
-    this.#outlet.expect(check.key)
+    this.#outlet.expect(check.key, pair)
     this.#outlet.send(pair.base, pair.to, writeCheck(transactionId, check, terms), opener)
   }
 

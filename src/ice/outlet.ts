@@ -25,8 +25,8 @@ export type AgentEvent =
 export interface AgentOutlet {
   /** @param opener to open our own NAT only: few hops; see `caution.ts` */
   send(base: Base, to: Address, data: Uint8Array, opener: boolean): void
-  /** From now on a response with this transaction id is for this agent; until `forget`. */
-  expect(key: string): void
+  /** A check of this pair is about to go out: a response with this transaction id is for this agent; until `forget`. */
+  expect(key: string, pair: Pair): void
   forget(key: string): void
   /** Asks for a slot of the process-wide pace: `paced` is called, perhaps at once. */
   requestSlot(urgent: boolean): void

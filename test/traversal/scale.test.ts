@@ -74,6 +74,7 @@ async function costs(others: number): Promise<Record<string, number>> {
     'data of a stranger': () => handler.datagram(data, stranger),
     'a check for nobody': () => handler.datagram(forNobody, stranger),
     'a forged check': () => handler.datagram(forged, stranger),
+    'a refusal to send to nobody’s address': () => handler.sendFailed(stranger, 'EHOSTUNREACH'),
   }
   // What the virtual internet does with it is not ours.
   for (const socket of network.sockets) socket.send = () => true
