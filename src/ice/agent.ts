@@ -333,7 +333,7 @@ export class IceAgent implements Agent {
   #check(pair: Pair, now: number): boolean {
     const { ufrag, renomination } = this.#remote as RemoteDescription
     const opener = this.#caution.appliesTo(pair, now)
-    if (!pair.valid && !opener && !this.#budget.take(pair.to, pair.heard, now)) {
+    if (!pair.valid && !this.#budget.take(pair.to, opener ? 'opener' : pair.heard ? 'heard' : 'ordinary', now)) {
       this.#drop(pair, 'enough was sent to this address without an answer')
       return false
     }

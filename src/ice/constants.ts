@@ -48,6 +48,11 @@ export const MAX_REMOTE_CANDIDATES = 64
 export const BUDGET = { burst: 60, interval: 5_000 }
 /** The same where the peer's authenticated checks come from that address, though it answers none of ours. */
 export const HEARD_BUDGET = { burst: 200, interval: 500 }
+/**
+ * Openers to one IP address, besides: they end two hops from here, which is where our own neighbours live. Eight pairs get their whole run, and
+ * after it four are kept open at `WAITING_INTERVAL`.
+ */
+export const OPENER_BUDGET = { burst: 60, interval: 3_000 }
 /** All of a session's checks to addresses that never answer. */
 export const SESSION_BUDGET = { burst: 1_000, interval: 500 }
 /** Checks remembered while the peer's credentials are not known yet. */

@@ -1,5 +1,5 @@
 export { IceAgent, newTieBreaker } from './agent.ts'
-export { CheckBudget } from './budget.ts'
+export { CheckBudget, type CheckKind } from './budget.ts'
 export { splitUsername } from './check-message.ts'
 export { areCredentials, type Credentials, createCredentials } from './credentials.ts'
 export { LiteAgent } from './lite-agent.ts'

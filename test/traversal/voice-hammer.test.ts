@@ -5,7 +5,8 @@ import { createLab, type Lab } from '../../src/lab/index.ts'
 import { Message } from '../../src/stun/index.ts'
 
 const PWD = 'p'.repeat(24)
-const line = (ip: string, port = 5000, index = 0): string => `candidate:${index + 1} 1 udp ${2_000_000_000 - index} ${ip} ${port} typ host`
+const line = (ip: string, port = 5000, index = 0, type = 'host'): string =>
+  `candidate:${index + 1} 1 udp ${2_000_000_000 - index} ${ip} ${port} typ ${type}`
 const victim = (index: number): string => `198.51.${100 + (index >> 8)}.${index & 255}`
 /** As our own agents write them; `number` counts the changes. */
 const own = (number: number, candidates: readonly string[], more: Partial<Signal> = {}): Signal => ({
@@ -105,6 +106,18 @@ describe('a peer that signals addresses of third parties', () => {
     )
     expect(most).toBeGreaterThan(60)
     expect(most).toBeLessThanOrEqual(60 + 120)
+  })
+
+  it('as if a server had seen them, and begins anew each second, gets 60 openers for one and 20 a minute beside the checks', async () => {
+    const { most } = await attack(async (session, lab) => {
+      const candidates = Array.from({ length: 64 }, (_, i) => line(victim(1), 5000 + i, i, 'srflx'))
+      for (let n = 1; n <= 60; n++) {
+        session.signal(own(n, candidates, { ufrag: `attacker${n}` }))
+        await lab.run(1_000)
+      }
+    })
+    expect(most).toBeGreaterThanOrEqual(60)
+    expect(most).toBeLessThanOrEqual(60 + 20 + 60 + 12)
   })
 
   it('that never says it knows us keeps four of them under a check each 15 s for half an hour, and then nothing', async () => {
