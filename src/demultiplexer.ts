@@ -143,7 +143,9 @@ export class Demultiplexer {
     const ofBase = this.#addresses.get(base)
     if (ofBase?.get(from.key) !== owner) return
     ofBase.delete(from.key)
-    this.#pastClaims.set(pairKey(base, from), new WeakRef(owner.owner))
+    const pair = pairKey(base, from)
+    this.#pastClaims.delete(pair)
+    this.#pastClaims.set(pair, new WeakRef(owner.owner))
     trim(this.#pastClaims)
     this.#forgetLast()
     if (ofBase.size === 0) this.#addresses.delete(base)
@@ -209,6 +211,8 @@ function pairKey({ id }: Base, { key }: Address): string {
 }
 
 function remember(past: Set<string>, key: string): void {
+  // The newest now, also where it was known.
+  past.delete(key)
   past.add(key)
   trim(past)
 }

@@ -116,6 +116,34 @@ class Asker implements CheckReceiver {
   }
 }
 
+describe('an address that was given back', () => {
+  it('was another’s for everybody but the one who had it last', () => {
+    expect(demultiplexer.wasAnothers(first, from, a.owner)).toBe(false)
+    demultiplexer.claim(first, from, a)
+    demultiplexer.release(first, from, a)
+    expect([a, b].map(({ owner }) => demultiplexer.wasAnothers(first, from, owner))).toEqual([false, true])
+    expect(demultiplexer.wasAnothers(second, from, b.owner)).toBe(false)
+    demultiplexer.claim(first, from, b)
+    demultiplexer.release(first, from, b)
+    expect([a, b].map(({ owner }) => demultiplexer.wasAnothers(first, from, owner))).toEqual([true, false])
+  })
+
+  it('is remembered until 1,024 others were given back after it, though it was known long before', () => {
+    const giveBack = (address: Address): void => {
+      demultiplexer.claim(first, address, a)
+      demultiplexer.release(first, address, a)
+    }
+    const other = (index: number): Address => Address.of(`198.18.${index >> 8}.${index & 255}`, 1)
+    giveBack(from)
+    for (let i = 0; i < 1_000; i++) giveBack(other(i))
+    giveBack(from)
+    for (let i = 1_000; i < 2_023; i++) giveBack(other(i))
+    expect(demultiplexer.wasAnothers(first, from, b.owner)).toBe(true)
+    giveBack(other(2_023))
+    expect(demultiplexer.wasAnothers(first, from, b.owner)).toBe(false)
+  })
+})
+
 describe('a refusal of the system to send', () => {
   const elsewhere = Address.of('192.0.2.2', 4000)
 
