@@ -138,11 +138,7 @@ export class IceAgent implements Agent {
 
   removeBase(base: Base, reason: string, now: number): void {
     this.#candidates.removeBase(base)
-    for (const pair of this.pairs) {
-      if (pair.base !== base) continue
-      this.#drop(pair, reason)
-      this.#list.delete(pair)
-    }
+    for (const pair of this.pairs) if (pair.base === base) this.#remove(pair, reason)
     this.#settle(now)
   }
 
@@ -172,10 +168,7 @@ export class IceAgent implements Agent {
       if (pair.valid) {
         pair.suspect = true
         pair.nextCheckAt = now
-      } else {
-        this.#drop(pair, 'the peer withdrew this address')
-        this.#list.delete(pair)
-      }
+      } else this.#remove(pair, 'the peer withdrew this address')
     }
     this.#settle(now)
   }
@@ -429,6 +422,14 @@ export class IceAgent implements Agent {
     // Who is heard there after this is heard for the first time again.
     if (wasValid) pair.heard = false
     if (wasValid) this.#events.push({ kind: 'lost', pair, reason })
+  }
+
+  /** Out of the list; who was heard there has no pair any more that its data could wait for. */
+  #remove(pair: Pair, reason: string): void {
+    const heard = pair.heard && !pair.valid
+    this.#drop(pair, reason)
+    this.#list.delete(pair)
+    if (heard) this.#events.push({ kind: 'lost', pair, reason })
   }
 
   #nominate(now: number): void {

@@ -15,8 +15,16 @@ export interface EarlyCheck {
 export class EarlyChecks {
   #kept: EarlyCheck[] = []
 
-  /** False when there are too many already: then it is as if it had not come. */
+  /** False when there are too many already: then it is as if it had not come. A check that comes again needs no second place. */
   keep(check: EarlyCheck): boolean {
+    const again = this.#kept.findIndex(
+      ({ base, from, sender }) => base === check.base && from.key === check.from.key && sender === check.sender,
+    )
+    if (again >= 0) {
+      // A nomination may be said once and not with later checks.
+      if (saysMore(check.content, this.#kept[again]?.content)) this.#kept[again] = check
+      return true
+    }
     if (this.#kept.length >= MAX_EARLY_CHECKS) return false
     this.#kept.push(check)
     return true
@@ -28,4 +36,8 @@ export class EarlyChecks {
     this.#kept = []
     return kept.filter(({ sender }) => sender === ufrag)
   }
+}
+
+function saysMore({ useCandidate, nomination = 0 }: CheckContent, known: CheckContent | undefined): boolean {
+  return useCandidate && (known?.useCandidate !== true || nomination > (known.nomination ?? 0))
 }

@@ -95,8 +95,10 @@ export class LiteAgent implements Agent {
     this.#candidates.removeBase(base)
     for (const pair of this.pairs) {
       if (pair.base !== base) continue
+      const heard = pair.heard && !pair.valid
       this.#drop(pair, reason)
       this.#list.delete(pair)
+      if (heard) this.#events.push({ kind: 'lost', pair, reason })
     }
     this.#settle(now)
   }

@@ -15,7 +15,7 @@ export type AgentEvent =
   | { readonly kind: 'heard'; readonly pair: Pair }
   /** A pair became valid: data may go both ways on it from now on. */
   | { readonly kind: 'valid'; readonly pair: Pair }
-  /** A valid pair is one no longer. */
+  /** A valid pair is one no longer, or one that the peer was heard on is gone. */
   | { readonly kind: 'lost'; readonly pair: Pair; readonly reason: string }
   /** The pair that should carry data changed; undefined when none is left. */
   | { readonly kind: 'selected'; readonly pair: Pair | undefined }

@@ -376,6 +376,24 @@ describe('a check of the peer', () => {
     expect(solo.agent.pairs).toHaveLength(32)
   })
 
+  it('C36 takes one place however often it comes from one address, so that others have theirs', () => {
+    const solo = new Solo()
+    solo.tell((agent, now) => agent.addLocal(hostOf(solo.base), now))
+    for (let i = 0; i < 40; i++) expect(solo.hear('198.51.100.7', { controlling: false })?.class).toBe('success')
+    expect(solo.hear('198.51.100.8', { controlling: false })?.class).toBe('success')
+    solo.meet()
+    expect(solo.agent.pairs.map(({ to }) => to.ip).sort()).toEqual(['198.51.100.7', '198.51.100.8'])
+  })
+
+  it('C36 with a nomination counts as one, though checks without it come before and after', () => {
+    const solo = new Solo({ controlling: false })
+    solo.tell((agent, now) => agent.addLocal(hostOf(solo.base), now))
+    for (const useCandidate of [false, true, false]) solo.hear('198.51.100.7', { useCandidate })
+    solo.meet()
+    solo.answerAll(20).run(1_000)
+    expect(solo.pair('198.51.100.7').nominated).toBe(0)
+  })
+
   it('C36 C70 that came early counts no more when another session has the address by then', () => {
     let free = true
     const solo = new Solo({ mayUse: () => free })
@@ -391,6 +409,35 @@ describe('a check of the peer', () => {
     const solo = new Solo({ mayUse: () => false }).start()
     expect(solo.hear('198.51.100.7')).toBeUndefined()
     expect(solo.agent.pairs).toHaveLength(0)
+  })
+})
+
+describe('C70 a pair that the peer was heard on and that goes before it was valid', () => {
+  const heard = (): Solo => {
+    const solo = new Solo().start([remote('192.0.2.1'), remote('192.0.2.2')])
+    solo.hear('192.0.2.1')
+    return solo
+  }
+
+  it('is told of as lost when the peer withdraws its address, so that nothing is kept for it', () => {
+    const solo = heard()
+    solo.tell((agent, now) => agent.withdrawRemotes([], now))
+    expect(solo.events.filter(({ kind }) => kind === 'lost')).toMatchObject([{ pair: { to: { ip: '192.0.2.1' } } }])
+    expect(solo.agent.pairs).toHaveLength(0)
+  })
+
+  it.each([false, true])('is told of as lost when its base goes; a lite agent: %s', (lite) => {
+    const solo = lite ? new Solo({ lite }).start() : heard()
+    if (lite) solo.hear('192.0.2.1')
+    solo.tell((agent, now) => agent.removeBase(solo.base, 'gone', now))
+    expect(solo.events.filter(({ kind }) => kind === 'lost')).toMatchObject([{ pair: { to: { ip: '192.0.2.1' } }, reason: 'gone' }])
+  })
+
+  it('and once valid is told of once', () => {
+    const solo = heard()
+    solo.answerAll(20).run(1_000)
+    solo.tell((agent, now) => agent.removeBase(solo.base, 'gone', now))
+    expect(solo.events.filter(({ kind }) => kind === 'lost')).toHaveLength(2)
   })
 })
 
