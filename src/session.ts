@@ -60,6 +60,8 @@ export class Session extends SafeEmitter<SessionEvents> {
   readonly #ready = new Readiness<Path>()
   #overlap: Timer | undefined
   #restart: Timer | undefined
+  /** Until another attempt after one that found no path. */
+  #another: Timer | undefined
   /** Milliseconds before another attempt; undefined before there was a path. */
   #retry: number | undefined
   #sent = 0
@@ -262,8 +264,9 @@ export class Session extends SafeEmitter<SessionEvents> {
 
   #begin(why: string, local?: Credentials): Generation {
     this.#restart?.cancel()
+    this.#another?.cancel()
     this.#overlap?.cancel()
-    this.#restart = this.#overlap = undefined
+    this.#restart = this.#another = this.#overlap = undefined
     // Nothing of the new one has gone anywhere yet.
     this.#tried = 0
     const make = (number: number): Generation => new Generation(number, this.#host, this, this.#tieBreaker, local)
@@ -424,7 +427,13 @@ export class Session extends SafeEmitter<SessionEvents> {
     diagnose('path', () => ({ event: 'path', peer: this.peer, ...path }))
     this.#restart?.cancel()
     this.#restart = undefined
-    this.#retry = RESTART_DELAY
+    this.#retry ??= RESTART_DELAY
+    // Another path of an earlier generation does not end the search for one of the present one.
+    if (this.settled()) {
+      this.#another?.cancel()
+      this.#another = undefined
+      this.#retry = RESTART_DELAY
+    }
     this.#ready.heedNone()
     this.#setState('connected')
     this.#ready.resolve(path)
@@ -453,7 +462,7 @@ export class Session extends SafeEmitter<SessionEvents> {
     if (this.#retry !== undefined) {
       // There was a path, or the last generation still has one: what is in the way may pass. Left at that, both ends would stay so for ever.
       this.#note(reason)
-      this.#restart ??= this.#host.timers.after(this.#retry, () => this.#begin('another attempt'))
+      this.#another ??= this.#host.timers.after(this.#retry, () => this.#begin('another attempt'))
       this.#retry = Math.min(this.#retry * 2, RETRY_MOST)
       return
     }
@@ -491,7 +500,8 @@ export class Session extends SafeEmitter<SessionEvents> {
     this.#names?.stop()
     this.#overlap?.cancel()
     this.#restart?.cancel()
-    this.#overlap = this.#restart = this.#retry = undefined
+    this.#another?.cancel()
+    this.#overlap = this.#restart = this.#another = this.#retry = undefined
     this.#generations.clear()
     this.#active = undefined
     this.#outbox.discard()

@@ -260,6 +260,37 @@ describe('C60 C61 a restart', () => {
     await closeAll(a, b)
   })
 
+  it('C61 that finds no path is tried again also when the last generation changes its path just then', async () => {
+    const lab = createLab({ seed: 1 })
+    await serveStun(lab)
+    const [first, second] = [lab.router('r1'), lab.router('r2')]
+    const host = lab.host('a', { interfaces: [{ behind: first }, { behind: second }] })
+    const a = await makePeer(host, 'b')
+    const b = await makePeer(lab.host('b', { behind: lab.router('rb') }), 'a')
+    join(lab, a, b)
+    await lab.until(Promise.all([a.session.ready, b.session.ready]))
+    await lab.run(20_000)
+    let ufrag = ''
+    a.session.once('signal', (signal) => (ufrag = signal.ufrag))
+    const stop = lab.filter(({ data }) => (Buffer.from(data).includes(ufrag) ? 'drop' : 'pass'))
+    a.session.restart()
+    const gaveUp = ({ session }: Peer): boolean => session.explain().log.some(({ text }) => text.startsWith('none of'))
+    for (let waited = 0; waited < 60_000 && ![a, b].every(gaveUp); waited += 50) await lab.run(50)
+    expect([a, b].map(gaveUp)).toEqual([true, true])
+    const changed: number[] = []
+    for (const { session } of [a, b]) session.on('path', () => changed.push(session.explain().pairs.at(-1)?.generation ?? 0))
+    host.removeInterface(a.session.path?.local.ip === first.addresses[0]?.ip ? 'eth0' : 'eth1')
+    await lab.run(500)
+    expect(changed).toEqual([2, 2])
+    stop()
+    await lab.run(60_000)
+    for (const { session } of [a, b]) {
+      expect(session.state).toBe('connected')
+      expect(session.explain().pairs.every(({ generation }) => generation > 2)).toBe(true)
+    }
+    await closeAll(a, b)
+  })
+
   it('C62 answers checks of the last generation with nothing that the new one would take', async () => {
     const { lab, a, b } = await connectedHomes(4)
     for (let n = 0; n < 20; n++) {
