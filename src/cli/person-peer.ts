@@ -1,7 +1,7 @@
 /** `sallyport connect` for people: shows what happens, swaps codes by copy and paste, then carries the lines that are typed. */
 import { createInterface } from 'node:readline'
 import { SallyportError } from '../errors.ts'
-import { describePath } from '../path/index.ts'
+import { describePath, printable } from '../path/index.ts'
 import type { Session } from '../session.ts'
 import type { Signal } from '../signal/index.ts'
 import type { Traversal } from '../traversal.ts'
@@ -183,9 +183,4 @@ class Screen {
       }
     }
   }
-}
-
-/** Control characters, terminal escapes among them, made visible. */
-function printable(text: string): string {
-  return text.replace(/[\p{Cc}\p{Cf}]/gu, (character) => (character === '\t' ? ' ' : '\u{fffd}'))
 }

@@ -2,6 +2,7 @@
 import { type CandidateType, formatCandidate } from '../candidates/index.ts'
 import type { Agent, Pair, PairState } from '../ice/index.ts'
 import { describePath, type Path } from './path.ts'
+import { printable } from './printable.ts'
 
 export interface PairReport {
   /** Which attempt it belongs to: 1, then one more with every restart. */
@@ -109,5 +110,6 @@ function describe(parts: Omit<Explanation, 'toString'>): string {
   ]
   for (const [title, entries] of sections) if (entries.length > 0) lines.push(title, ...entries.map((entry) => `  ${entry}`))
   lines.push('What happened:', ...log.map(({ at, text }) => `  ${at.toFixed(0).padStart(6)} ms  ${text}`))
-  return lines.join('\n')
+  // Candidate lines and reasons are the peer's and the servers' own words.
+  return lines.map(printable).join('\n')
 }

@@ -65,7 +65,7 @@ describe('the report of pairs', () => {
       remoteCandidates: ['candidate:1 of the peer'],
       servers: ['stun:stun.example.net: no answer'],
       notOffered: ['eth0 fe80::1: link-local'],
-      refused: ['candidate not used: because'],
+      refused: ['candidate not used: because', 'candidate not used: \u001b]0;mine\u0007\r\nall is well'],
       log: [{ at: 12.3, text: 'something happened' }],
     }
     const explanation = explain(parts)
@@ -76,6 +76,8 @@ describe('the report of pairs', () => {
         'No path.',
         '2 pairs tried:',
         '  candidate not used: because',
+        // A peer's own words cannot move the cursor of who reads it, nor write a line of the report.
+        '  candidate not used: \ufffd]0;mine\ufffd\ufffd\ufffdall is well',
         '  stun:stun.example.net: no answer',
         '  eth0 fe80::1: link-local',
         '  candidate:1 of the peer',
