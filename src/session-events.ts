@@ -15,7 +15,10 @@ export interface SessionEvents {
   state: [state: SessionState]
   /** `send` may be called again after it returned false. */
   drain: []
-  /** An attempt ended without there ever having been a path (`ERR_NO_PATH`), the peer closed (`ERR_PEER_CLOSED`), or a listener of yours threw. */
+  /**
+   * An attempt ended without there ever having been a path (`ERR_NO_PATH`, also when the peer gave up or left by then), the peer closed a
+   * session that had one (`ERR_PEER_CLOSED`), or a listener of yours threw.
+   */
   error: [error: Error]
 }
 
