@@ -17,9 +17,9 @@ export interface SessionEvents {
   drain: []
   /**
    * An attempt ended without there ever having been a path (`ERR_NO_PATH`, also when the peer gave up or left by then), the peer closed a
-   * session that had one (`ERR_PEER_CLOSED`), or a listener of yours threw.
+   * session that had one (`ERR_PEER_CLOSED`), or a listener of yours threw: then it is what that threw.
    */
-  error: [error: Error]
+  error: [error: Error & { readonly code?: string; readonly report?: unknown }]
 }
 
 export interface SessionStatus {
