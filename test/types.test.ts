@@ -1,14 +1,17 @@
 import type { Socket } from 'node:dgram'
 import { expectTypeOf, it } from 'vitest'
 import {
+  type Clock,
   type createTraversal,
   type ErrorCode,
   type Explanation,
+  nodeNetwork,
   type Path,
   SallyportError,
   type Session,
   type SessionState,
   type Signal,
+  type Timer,
   type Traversal,
   type TraversalOptions,
 } from '../src/index.ts'
@@ -38,5 +41,7 @@ it('events and their values are typed, and what does not exist does not compile'
   expectTypeOf<Traversal>().toExtend<AsyncDisposable>()
   expectTypeOf<Session>().toExtend<AsyncDisposable>()
   expectTypeOf<Socket>().toExtend<NonNullable<TraversalOptions['socket']>>()
+  expectTypeOf(nodeNetwork().clock).toEqualTypeOf<Clock>()
+  expectTypeOf<Clock['wake']>().returns.toEqualTypeOf<Timer>()
   expectTypeOf<Session>().not.toHaveProperty('tell')
 })
