@@ -4,9 +4,9 @@
  */
 
 /**
- * - `ERR_NO_PATH`: every pair of candidates was tried and none carries data; `report` says what became of each.
+ * - `ERR_NO_PATH`: every pair of candidates was tried and none carries data, or the peer stopped trying; `report` says what became of each.
  * - `ERR_CLOSED`: used after `close()`.
- * - `ERR_PEER_CLOSED`: the other side said that it closed the session.
+ * - `ERR_PEER_CLOSED`: the other side said that it closed the session, which had a path.
  * - `ERR_URI`: a `stun:` or `turn:` URI could not be read.
  * - `ERR_CANDIDATE`: a candidate line could not be read, or is not one to use.
  * - `ERR_ADDRESS`: not an IP address, port or prefix.

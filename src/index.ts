@@ -14,12 +14,15 @@ export { type ErrorCode, SallyportError } from './errors.ts'
 export {
   Address,
   type BindOptions,
+  type Clock,
   type DatagramHandler,
   type DatagramSocket,
   type InterfaceAddress,
   type Network,
   type SendFailure,
+  type Timer,
 } from './net/index.ts'
+export { nodeNetwork } from './net/node/index.ts'
 export type { TraversalOptions } from './options.ts'
 export type { Explanation, LogEntry, PairReport, Path, PathEnd } from './path/index.ts'
 export type { Session } from './session.ts'

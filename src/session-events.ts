@@ -15,8 +15,11 @@ export interface SessionEvents {
   state: [state: SessionState]
   /** `send` may be called again after it returned false. */
   drain: []
-  /** An attempt ended without there ever having been a path (`ERR_NO_PATH`), the peer closed (`ERR_PEER_CLOSED`), or a listener of yours threw. */
-  error: [error: Error]
+  /**
+   * An attempt ended without there ever having been a path (`ERR_NO_PATH`, also when the peer gave up or left by then), the peer closed a
+   * session that had one (`ERR_PEER_CLOSED`), or a listener of yours threw: then it is what that threw.
+   */
+  error: [error: Error & { readonly code?: string; readonly report?: unknown }]
 }
 
 export interface SessionStatus {

@@ -11,7 +11,17 @@ import { Generations } from './generations.ts'
 import { type AgentEvent, CheckBudget, type Credentials, type Nominations, newTieBreaker, type Pair } from './ice/index.ts'
 import type { Timer } from './net/index.ts'
 import { Outbox } from './outbox.ts'
-import { type AttemptReport, describePath, type Explanation, explain, type Path, pathOf, reportAttempt, SessionLog } from './path/index.ts'
+import {
+  type AttemptReport,
+  describePath,
+  type Explanation,
+  explain,
+  obstacle,
+  type Path,
+  pathOf,
+  reportAttempt,
+  SessionLog,
+} from './path/index.ts'
 import { PeerNames } from './peer-names.ts'
 import { Readiness } from './readiness.ts'
 import { SafeEmitter } from './safe-emitter.ts'
@@ -67,6 +77,9 @@ export class Session extends SafeEmitter<SessionEvents> {
   #sent = 0
   #received = 0
   #badSignals = 0
+  /** Of the present attempt, or the last one. */
+  #signalsSent = 0
+  #signalsReceived = 0
   /** The version of the peer's list that we know, and the one that we have sent checks to. */
   #theirList = 0
   #tried = 0
@@ -167,6 +180,7 @@ export class Session extends SafeEmitter<SessionEvents> {
       state: this.#state,
       path: this.path,
       localCandidates: candidateLines(localCandidates),
+      signals: { sent: this.#signalsSent, received: this.#signalsReceived },
       servers,
       notOffered,
       refused: this.#log.refused,
@@ -201,6 +215,7 @@ export class Session extends SafeEmitter<SessionEvents> {
     if (signal !== undefined && this.#state !== 'connected') this.#ready.heed(signal, (reason) => this.#aborted(reason as Error))
     if (this.#state === 'connecting' || this.#state === 'connected') return
     this.#log.restart(this.#host.timers.now())
+    this.#signalsSent = this.#signalsReceived = 0
     this.#ready.renew()
     this.#setState('connecting')
     this.#begin('start')
@@ -295,6 +310,7 @@ export class Session extends SafeEmitter<SessionEvents> {
 
   #hear(read: ReadSignal): void {
     const { signal } = read
+    this.#signalsReceived++
     const reception = this.#signaller.receive(signal)
     diagnose('signal', () => ({ event: 'received', peer: this.peer, seq: signal.seq, ...reception }))
     for (const reason of read.refused) this.#log.refuse(reason)
@@ -331,6 +347,7 @@ export class Session extends SafeEmitter<SessionEvents> {
     if (this.#state === 'idle') {
       if (this.#generations.count === 0) return
       this.open(undefined)
+      this.#signalsReceived = 1
     }
     let generation = this.#generations.current as Generation
     // The pair of both sides' latest credentials is where both arrive, whatever crossed on the way: ours stay when only the peer's are
@@ -396,6 +413,7 @@ export class Session extends SafeEmitter<SessionEvents> {
   /** @internal Gives a signal to whoever listens; false when nobody does. */
   giveSignal(signal: Signal): boolean {
     const heard = this.listenerCount('signal') > 0
+    if (heard) this.#signalsSent++
     this.#assessCaution()
     diagnose('signal', () => ({ event: 'sent', peer: this.peer, seq: signal.seq, candidates: signal.candidates.length }))
     this.safeEmit('signal', signal)
@@ -408,6 +426,12 @@ export class Session extends SafeEmitter<SessionEvents> {
   }
 
   #peerLeft(): void {
+    // An attempt that is over does not end once more.
+    if (this.#state === 'idle') return
+    if (this.#retry === undefined) {
+      this.#stop(this.#noPath('the peer stopped trying before there was one'))
+      return
+    }
     this.#note('the peer closed the session')
     this.#stop(new SallyportError('ERR_PEER_CLOSED', 'the peer closed the session; it opens again when the peer connects again'))
   }
@@ -466,7 +490,15 @@ export class Session extends SafeEmitter<SessionEvents> {
       this.#retry = Math.min(this.#retry * 2, RETRY_MOST)
       return
     }
-    this.#stop(new SallyportError('ERR_NO_PATH', `no path to ${this.peer}: ${reason}`, { report: this.explain() }))
+    this.#stop(this.#noPath(reason))
+  }
+
+  #noPath(reason: string): SallyportError {
+    const report = this.explain()
+    const inTheWay = obstacle(report)
+    return new SallyportError('ERR_NO_PATH', `no path to ${this.peer}: ${reason}${inTheWay === undefined ? '' : `. ${inTheWay}`}`, {
+      report,
+    })
   }
 
   /** Ends the attempt but not the session: it starts again with `connect`, or when the peer is heard of again. */

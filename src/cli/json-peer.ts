@@ -172,7 +172,7 @@ class JsonPeer {
   #timedOut(session: Session): void {
     if (this.#conversation.done) return
     const report = session.explain()
-    const heard = report.remoteCandidates.length > 0
+    const heard = report.signals.received > 0
     const why =
       this.#path !== undefined
         ? this.#conversation.progress

@@ -13,7 +13,7 @@ import type { Packet, Protocol } from './packet.ts'
 import { PublicPool } from './ports.ts'
 import { Nic, nth, Segment } from './segment.ts'
 import type { Counters } from './trace.ts'
-import type { Device, World } from './world.ts'
+import type { World } from './world.ts'
 
 export interface RouterOptions {
   /** What it is attached to; the public internet by default. */
@@ -51,7 +51,8 @@ export interface RouterPlan {
   readonly local: (router: Router) => LabHost
 }
 
-export class Router implements Device {
+/** A `Device`, which is not said here: `stripInternal` takes what that needs out of the declarations. */
+export class Router {
   readonly name: string
   /** The router outside, or undefined on the public internet. */
   readonly behind: Router | undefined

@@ -37,6 +37,8 @@ export interface Explanation {
   /** What we offer and what the peer offers, as `candidate:` lines. */
   readonly localCandidates: readonly string[]
   readonly remoteCandidates: readonly string[]
+  /** Of this attempt, repetitions included: those given to listeners of `signal`, and those of the peer that could be read. */
+  readonly signals: { readonly sent: number; readonly received: number }
   /** What became of the STUN servers, a line for each. */
   readonly servers: readonly string[]
   /** Addresses of this machine that are not offered, with the reason. */
@@ -90,6 +92,12 @@ export function explain(parts: Omit<Explanation, 'toString'>): Explanation {
   return { ...parts, toString: () => describe(parts) }
 }
 
+/** What is in the way before any check, if something is. */
+export function obstacle({ signals, remoteCandidates }: Pick<Explanation, 'signals' | 'remoteCandidates'>): string | undefined {
+  if (signals.received === 0) return 'No signal of the peer’s has come: does your channel carry them?'
+  return remoteCandidates.length === 0 ? 'The peer has offered no addresses.' : undefined
+}
+
 function describe(parts: Omit<Explanation, 'toString'>): string {
   const { peer, state, role, path, pairs, log } = parts
   const lines = [
@@ -97,6 +105,8 @@ function describe(parts: Omit<Explanation, 'toString'>): string {
     path === undefined ? 'No path.' : `Path ${describePath(path)}.`,
     pairs.length === 0 ? 'No pairs of addresses that go together.' : `${pairs.length} ${pairs.length === 1 ? 'pair' : 'pairs'} tried:`,
   ]
+  const inTheWay = obstacle(parts)
+  if (inTheWay !== undefined && path === undefined) lines.splice(2, 0, inTheWay)
   for (const pair of pairs) {
     const rtt = pair.rtt === undefined ? '' : ` (${pair.rtt.toFixed(1)} ms)`
     lines.push(`  ${pair.local.type} ${pair.local.address} - ${pair.remote.type} ${pair.remote.address}: ${pair.outcome}${rtt}`)

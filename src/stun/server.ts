@@ -9,6 +9,7 @@ import { BindingResponder, OTHER_IP, OTHER_PORT, type StunServerCounters } from 
 const LONGEST_SOFTWARE = 763
 
 export interface StunServerOptions {
+  /** Where it runs: `nodeNetwork()`, the operating system, or a host of `sallyport/lab`. */
   readonly network: Network
   /** 3478 by default. 0 takes any free port, the same one on both addresses of a family. */
   readonly port?: number
@@ -34,9 +35,12 @@ export interface StunServer {
 
 /**
  * Opens the sockets and answers from then on. On the wildcard, a family that the machine does not have is left out.
- * Rejects with SallyportError `ERR_BIND` or `ERR_ADDRESS`; RangeError for options that make no sense.
+ * Rejects with SallyportError `ERR_BIND` or `ERR_ADDRESS`; TypeError without a network, RangeError for values that make no sense.
  */
 export async function createStunServer(options: StunServerOptions): Promise<StunServer> {
+  if (typeof options?.network?.bind !== 'function') {
+    throw new TypeError('option network is missing or no Network: take nodeNetwork() of sallyport, or a host of sallyport/lab')
+  }
   const { network, software } = options
   const port = portOption('port', options.port ?? 3478)
   const alternatePort = portOption('alternatePort', options.alternatePort ?? (port === 0 || port === 0xffff ? 0 : port + 1))

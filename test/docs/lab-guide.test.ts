@@ -1,5 +1,6 @@
 import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
+import ts from 'typescript'
 import { expect, it } from 'vitest'
 
 const root = new URL('../..', import.meta.url)
@@ -9,7 +10,8 @@ function runExample(mark: string, change: (code: string) => string = (code) => c
   const guide = readFileSync(new URL('docs/lab.md', root), 'utf8')
   const example = guide.split('```ts\n').find((piece) => piece.includes(mark)) ?? ''
   const code = `${change(example.slice(0, example.indexOf('```')))}\nconsole.log(JSON.stringify(path))\nprocess.exit(0)`
-  return JSON.parse(execFileSync(process.execPath, ['--input-type=module', '-e', code], { cwd: root, encoding: 'utf8' }))
+  const { outputText } = ts.transpileModule(code, { compilerOptions: { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext } })
+  return JSON.parse(execFileSync(process.execPath, ['--input-type=module', '-e', outputText], { cwd: root, encoding: 'utf8' }))
 }
 
 it('the example with traversals connects as it says: a symmetric NAT with a full cone', () => {
@@ -21,4 +23,17 @@ it('and with a port-restricted NAT it rejects as it says', () => {
     code.replaceAll("'fullCone'", "'portRestricted'").replace('lab.until(alice.ready)', 'lab.until(alice.ready).catch(({ code }) => code)'),
   )
   expect(rejected).toBe('ERR_NO_PATH')
+})
+
+it('the example of a game ticks twenty times a second, in the time of its network', () => {
+  const steps = runExample('play(', (code) =>
+    [
+      code,
+      "const lab = (await import('sallyport/lab')).createLab()",
+      'let path = 0',
+      "play(() => path++, lab.host('player'))",
+      'await lab.run(10_000)',
+    ].join('\n'),
+  )
+  expect(steps).toBe(201)
 })

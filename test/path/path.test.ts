@@ -63,6 +63,7 @@ describe('the report of pairs', () => {
       pairs: reportPairs(solo.agent, 1),
       localCandidates: [],
       remoteCandidates: ['candidate:1 of the peer'],
+      signals: { sent: 1, received: 1 },
       servers: ['stun:stun.example.net: no answer'],
       notOffered: ['eth0 fe80::1: link-local'],
       refused: ['candidate not used: because', 'candidate not used: \u001b]0;mine\u0007\r\nall is well'],

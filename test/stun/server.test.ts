@@ -281,6 +281,15 @@ describe('the sockets', () => {
     await expect(createStunServer({ network: memory.network, ...options })).rejects.toBeInstanceOf(RangeError)
   })
 
+  it.each([undefined, {}, { port: 0 }, { network: undefined }, { network: {} }])(
+    'are not opened without a network: %j',
+    async (options) => {
+      const opened = createStunServer(options as never)
+      await expect(opened).rejects.toBeInstanceOf(TypeError)
+      await expect(opened).rejects.toThrow(/^option network .*nodeNetwork/)
+    },
+  )
+
   it('are not opened for something that is no address', async () => {
     await expect(createStunServer({ network: memory.network, addresses: ['example.org'] })).rejects.toMatchObject({ code: 'ERR_ADDRESS' })
   })

@@ -1,6 +1,9 @@
 import { execFileSync } from 'node:child_process'
-import { readFileSync } from 'node:fs'
-import { expect, it } from 'vitest'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { expect, it, onTestFinished } from 'vitest'
 
 interface Packed {
   readonly files: readonly { readonly path: string; readonly size: number }[]
@@ -43,3 +46,72 @@ it('what a user may install beside it is optional, and was agreed on too', () =>
   expect(peerDependencies).toEqual({ 'multicast-dns': '^7.2.5' })
   expect(peerDependenciesMeta).toEqual({ 'multicast-dns': { optional: true } })
 })
+
+/** A project of somebody else's that has installed the package as it is packed, what it depends on, and the types of Node.js. */
+function newProject(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'sallyport-user-'))
+  onTestFinished(() => rmSync(folder, { recursive: true }))
+  const { dependencies } = JSON.parse(readFileSync(new URL('package.json', root), 'utf8')) as { dependencies: Record<string, string> }
+  for (const name of [...Object.keys(dependencies), '@types/node', 'undici-types']) {
+    const place = join(folder, 'node_modules', name)
+    mkdirSync(dirname(place), { recursive: true })
+    symlinkSync(fileURLToPath(new URL(`node_modules/${name}`, root)), place)
+  }
+  execFileSync('npm', ['pack', '--ignore-scripts', '--silent', '--pack-destination', folder], { cwd: root })
+  const installed = join(folder, 'node_modules/sallyport')
+  mkdirSync(installed)
+  const { version } = JSON.parse(readFileSync(new URL('package.json', root), 'utf8')) as { version: string }
+  execFileSync('tar', ['-xzf', `sallyport-${version}.tgz`, '-C', installed, '--strip-components', '1'], { cwd: folder })
+  return folder
+}
+
+const STRICT = {
+  module: 'nodenext',
+  target: 'es2022',
+  lib: ['es2023', 'esnext.disposable'],
+  types: ['node'],
+  strict: true,
+  exactOptionalPropertyTypes: true,
+  skipLibCheck: false,
+  noEmit: true,
+}
+
+/** What the compiler complains of in these modules and all declarations that they reach; nothing when it is content. */
+function compile(...modules: readonly string[]): string {
+  const folder = newProject()
+  writeFileSync(join(folder, 'package.json'), '{ "type": "module" }')
+  writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify({ compilerOptions: STRICT, include: ['*.ts'] }))
+  for (const [index, code] of modules.entries()) writeFileSync(join(folder, `module-${index}.ts`), code)
+  try {
+    execFileSync(process.execPath, [fileURLToPath(new URL('node_modules/typescript/bin/tsc', root)), '-p', '.'], {
+      cwd: folder,
+      encoding: 'utf8',
+    })
+    return ''
+  } catch (error) {
+    return (error as { readonly stdout: string }).stdout
+  }
+}
+
+it('a strict TypeScript program that checks the declarations of its libraries too can use all three entries', () => {
+  const code = `
+    import { createTraversal, type Session } from 'sallyport'
+    import { createLab, type LabHost, Router } from 'sallyport/lab'
+    import { createStunServer } from 'sallyport/stun'
+
+    const lab = createLab({ seed: 7 })
+    const home: Router = lab.router('home', { nat: 'portRestricted' })
+    const host: LabHost = lab.host('stun', { behind: home })
+    const server = await createStunServer({ network: host, port: 3478 })
+    const traversal = await createTraversal({ network: host, servers: server.addresses.map((address) => \`stun:\${address}\`) })
+    const session: Session = traversal.connect({ peer: 'bob' })
+    session.on('message', (data: Uint8Array) => console.log(data.length))
+    // @ts-expect-error shows that something is looked at
+    session.on('message', (data: string) => console.log(data))
+  `
+  // What the guide shows that is whole: the first sample needs a game.
+  const [, ...samples] = readFileSync(new URL('docs/lab.md', root), 'utf8').split('```ts\n')
+  const whole = samples.map((sample) => sample.slice(0, sample.indexOf('```'))).filter((sample) => sample.includes("from 'sallyport'"))
+  expect(whole).toHaveLength(2)
+  expect(compile(code, ...whole)).toBe('')
+}, 120_000)

@@ -1,6 +1,15 @@
 import { describe, expect, it } from 'vitest'
-import { type Candidate, createTraversal, parseCandidate, type Signal, type Traversal, type TraversalOptions } from '../../src/index.ts'
+import {
+  type Candidate,
+  createTraversal,
+  nodeNetwork,
+  parseCandidate,
+  type Signal,
+  type Traversal,
+  type TraversalOptions,
+} from '../../src/index.ts'
 import { createLab, type Lab, type LabHost, type NatPreset } from '../../src/lab/index.ts'
+import { createStunServer } from '../../src/stun/index.ts'
 import { join, makePeer, meet, SERVER, say, serveStun } from './meeting.ts'
 
 const OTHER = 'stun:other.example.net'
@@ -325,4 +334,14 @@ describe('C12 what is to stay hidden', () => {
   it('offer: false without servers is a mistake that is named', async () => {
     await expect(createTraversal({ network: createLab().host('a'), hosts: { offer: false } })).rejects.toThrow(/hosts\.offer/)
   })
+})
+
+it('asks a STUN server that runs in the same process, on the operating system', async () => {
+  const server = await createStunServer({ network: nodeNetwork(), port: 0, addresses: ['127.0.0.1'] })
+  const traversal = await createTraversal({ servers: [`stun:${server.addresses[0]}`], hosts: { loopback: true, families: [4] } })
+  await traversal.gathered
+  expect(server.counters.successes).toBeGreaterThan(0)
+  expect(traversal.status().servers.map(({ mapped }) => mapped)).toContainEqual(expect.stringMatching(/^127\.0\.0\.1:/))
+  await traversal.close()
+  await server.close()
 })

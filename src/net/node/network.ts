@@ -11,6 +11,7 @@ import { listenForStreams, nodeStreams } from './streams.ts'
 /** One for the process, and with it one clock: the pace of checks is the process's (RFC 8445 14.2). */
 let network: Network | undefined
 
+/** Always the same one. Its time is real and its chance is the system's. */
 export function nodeNetwork(): Network {
   if (network !== undefined) return network
   const interfaces = nodeInterfaces()
