@@ -4,7 +4,7 @@
  * beside the old one, which keeps its valid pair going meanwhile. Which of several agents' pairs carries data is not decided here.
  */
 import type { Base, Candidate, LocalCandidate } from '../candidates/index.ts'
-import type { Address, Random, SendFailure } from '../net/index.ts'
+import { type Address, isPassing, type Random, type SendFailure } from '../net/index.ts'
 import { Attribute, IntegrityKey, type Message } from '../stun/index.ts'
 import type { CheckBudget } from './budget.ts'
 import { CandidateSet } from './candidate-set.ts'
@@ -91,7 +91,7 @@ export class IceAgent implements Agent {
     for (const { base, from, content } of this.#early.take(remote.ufrag)) {
       // Another session may have come to use it meanwhile.
       if (!this.#outlet.mayUse(base, from)) continue
-      const pair = this.#pairFrom(base, from, content.priority)
+      const pair = this.#list.pairFrom(this.#candidates, base, from, content.priority, this.#controlling)
       if (pair !== undefined) this.#heard(pair, content, now)
     }
     this.#settle(now)
@@ -195,7 +195,7 @@ export class IceAgent implements Agent {
       this.#events.push({ kind: 'early', base, to: from })
     } else {
       // No success without a pair: a peer that takes the path for valid would send data that nobody takes.
-      pair = this.#pairFrom(base, from, content.priority)
+      pair = this.#list.pairFrom(this.#candidates, base, from, content.priority, this.#controlling)
       if (pair === undefined) return 'taken'
     }
     this.#outlet.send(base, from, writeSuccess(message, from, this.#localKey), false)
@@ -234,8 +234,7 @@ export class IceAgent implements Agent {
 
   sendFailed(base: Base, to: Address, failure: SendFailure, now: number): void {
     const pair = this.#list.find(base, to)
-    // Full queues pass, and "refused" may come from a NAT that the peer has not opened yet.
-    if (pair === undefined || pair.state === 'failed' || failure === 'ENOBUFS' || failure === 'ECONNREFUSED') return
+    if (pair === undefined || pair.state === 'failed' || isPassing(failure)) return
     this.#drop(pair, failure)
     this.#settle(now)
   }
@@ -311,15 +310,6 @@ export class IceAgent implements Agent {
   #isHiddenFrom(base: Base, from: Address): boolean {
     const local = this.#candidates.ofBase(base)
     return base.hidden && (local === undefined || shows(local, from))
-  }
-
-  /** The pair that a check came over, made now if it has to be (RFC 8445 7.3.1.3); undefined when there are too many. */
-  #pairFrom(base: Base, from: Address, priority: number): Pair | undefined {
-    const known = this.#list.find(base, from)
-    const local = this.#candidates.ofBase(base)
-    if (known !== undefined || local === undefined) return known
-    const remote = this.#candidates.remoteAt(from, priority)
-    return remote === undefined ? undefined : this.#list.add(local, remote, this.#controlling, from)
   }
 
   /** False when enough was sent to this address in vain: the pair has failed then. */

@@ -4,6 +4,7 @@
  */
 import { type Base, type Candidate, comparePairPriority, type LocalCandidate } from '../candidates/index.ts'
 import { Address } from '../net/index.ts'
+import type { CandidateSet } from './candidate-set.ts'
 import {
   CHECK_INTERVALS,
   CONFIRM_INTERVALS,
@@ -68,6 +69,15 @@ export class CheckList {
     if (this.#pairs.length >= MAX_PAIRS && !this.#makeRoom(pair)) return undefined
     this.#order([...this.#pairs, pair])
     return pair
+  }
+
+  /** The pair that a check came over, made now if it has to be (RFC 8445 7.3.1.3); undefined when there are too many. */
+  pairFrom(candidates: CandidateSet, base: Base, from: Address, priority: number, controlling: boolean): Pair | undefined {
+    const known = this.find(base, from)
+    const local = candidates.ofBase(base)
+    if (known !== undefined || local === undefined) return known
+    const remote = candidates.remoteAt(from, priority)
+    return remote === undefined ? undefined : this.add(local, remote, controlling, from)
   }
 
   delete(pair: Pair): void {

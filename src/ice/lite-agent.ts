@@ -3,7 +3,7 @@
  * that anybody can reach. Always controlled; a pair counts once the peer has nominated it. Sans-I/O like `agent.ts`.
  */
 import type { Base, Candidate, LocalCandidate } from '../candidates/index.ts'
-import type { Address, SendFailure } from '../net/index.ts'
+import { type Address, isPassing, type SendFailure } from '../net/index.ts'
 import { IntegrityKey, type Message } from '../stun/index.ts'
 import { CandidateSet } from './candidate-set.ts'
 import { CheckList } from './check-list.ts'
@@ -66,7 +66,7 @@ export class LiteAgent implements Agent {
     for (const { base, from, content } of this.#early.take(remote.ufrag)) {
       // Another session may have come to use it meanwhile.
       if (!this.#outlet.mayUse(base, from)) continue
-      const pair = this.#pairFrom(base, from, content.priority)
+      const pair = this.#list.pairFrom(this.#candidates, base, from, content.priority, false)
       if (pair !== undefined) this.#heard(pair, content, now)
     }
     if (remote.lite) {
@@ -133,7 +133,7 @@ export class LiteAgent implements Agent {
       return 'taken'
     }
     const { sender, content } = judgement
-    const pair = this.#remote === undefined ? undefined : this.#pairFrom(base, from, content.priority)
+    const pair = this.#remote === undefined ? undefined : this.#list.pairFrom(this.#candidates, base, from, content.priority, false)
     // No success without a place to remember it: the peer would send data that nobody takes.
     if (this.#remote === undefined ? !this.#early.keep({ base, from, sender, content }) : pair === undefined) return 'taken'
     this.#outlet.send(base, from, writeSuccess(message, from, this.#localKey), false)
@@ -157,7 +157,7 @@ export class LiteAgent implements Agent {
 
   sendFailed(base: Base, to: Address, failure: SendFailure, now: number): void {
     const pair = this.#list.find(base, to)
-    if (pair === undefined || failure === 'ENOBUFS' || failure === 'ECONNREFUSED') return
+    if (pair === undefined || isPassing(failure)) return
     this.#drop(pair, failure)
     this.#settle(now)
   }
@@ -199,14 +199,6 @@ export class LiteAgent implements Agent {
     pair.validSince = now
     this.#patience.stop()
     this.#events.push({ kind: 'valid', pair })
-  }
-
-  #pairFrom(base: Base, from: Address, priority: number): Pair | undefined {
-    const known = this.#list.find(base, from)
-    const local = this.#candidates.ofBase(base)
-    if (known !== undefined || local === undefined) return known
-    const remote = this.#candidates.remoteAt(from, priority)
-    return remote === undefined ? undefined : this.#list.add(local, remote, false, from)
   }
 
   #drop(pair: Pair, reason: string): void {

@@ -13,6 +13,11 @@ export type SendFailure =
   | 'ENOBUFS'
   | (string & {})
 
+/** Says nothing of the address: full queues and shortages pass, and "refused" may come from a NAT that the peer has not opened yet. */
+export function isPassing(failure: SendFailure): boolean {
+  return failure === 'ENOBUFS' || failure === 'ENOMEM' || failure === 'EAGAIN' || failure === 'EINTR' || failure === 'ECONNREFUSED'
+}
+
 /** What a socket tells its one owner. Set once, right after the socket was made. */
 export interface DatagramHandler {
   /** `data` belongs to the handler from here on. */

@@ -572,7 +572,7 @@ describe('what the system refuses', () => {
     expect(solo.checksTo('192.0.2.2').length).toBeGreaterThan(4)
   })
 
-  it.each(['ENOBUFS', 'ECONNREFUSED'])('C42 %s passes', (failure) => {
+  it.each(['ENOBUFS', 'ENOMEM', 'EINTR', 'ECONNREFUSED'])('C42 %s passes', (failure) => {
     const solo = new Solo().start([remote('192.0.2.1')]).run(20)
     solo.fail('192.0.2.1', failure)
     solo.answerAll(10).run(1_000)
