@@ -2,7 +2,7 @@
  * One generation of a session: an ICE agent wired to the sockets, the clock, the pace and the demultiplexer.
  * Addresses of the peer are claimed here, so that data reaches this session and no other.
  */
-import type { Base, LocalCandidate } from './candidates/index.ts'
+import type { Base, Candidate, LocalCandidate } from './candidates/index.ts'
 import { Claim, type Claimant, type Claimed, Promised } from './claim.ts'
 import type { CheckReceiver, Demultiplexer } from './demultiplexer.ts'
 import {
@@ -16,10 +16,10 @@ import {
   LiteAgent,
   type Nominations,
   type Pair,
-  type RemoteDescription,
   type Verdict,
 } from './ice/index.ts'
 import type { Address, Dns, Paced, Pacer, Random, SendFailure, Timer, Timers } from './net/index.ts'
+import type { ReadSignal, Signal } from './signal/index.ts'
 import type { Message } from './stun/index.ts'
 
 /** What sessions share: the traversal's sockets and what it knows of the network. */
@@ -63,6 +63,7 @@ export class Generation implements AgentOutlet, CheckReceiver, Claimant, Paced {
   readonly agent: Agent
   readonly #ground: Ground
   readonly #owner: GenerationOwner
+  readonly #tieBreaker: bigint
   readonly #held: Held[] = []
   #claims: readonly { readonly pair: Claimed; readonly claim: Claim }[] = []
   /** Valid since the call of the agent that is running. */
@@ -80,6 +81,7 @@ export class Generation implements AgentOutlet, CheckReceiver, Claimant, Paced {
     this.number = number
     this.#ground = ground
     this.#owner = owner
+    this.#tieBreaker = tieBreaker
     const { random, lite } = ground
     const credentials = local ?? createCredentials(random)
     // Controlling until the peer's word or check settles it.
@@ -101,14 +103,38 @@ export class Generation implements AgentOutlet, CheckReceiver, Claimant, Paced {
     for (const candidate of this.#ground.localCandidates) this.addLocal(candidate)
   }
 
-  /** Binds it to the peer's credentials, once. `controlling` as in `IceAgent.setRemote`. */
-  bind(remote: RemoteDescription, controlling: boolean | undefined): void {
+  /** Binds it to the peer's credentials, once. */
+  bind(said: ReadSignal): void {
+    const { ufrag, pwd, id, lite = false, renomination = id !== undefined } = said.signal
     // Several generations may go by one user fragment of ours; with the peer's they are told apart.
-    this.#username = `${this.agent.local.ufrag}:${remote.ufrag}`
+    this.#username = `${this.agent.local.ufrag}:${ufrag}`
     this.#ground.demultiplexer.addUfrag(this.#username, this)
-    this.tell((agent, now) => agent.setRemote(remote, controlling, now))
+    this.tell((agent, now) => agent.setRemote({ ufrag, pwd, lite, renomination }, this.#roleToward(said), now))
     // What was promised is a pair's by now, or was somebody else's promise.
     for (const { pair } of this.#claims) if (pair instanceof Promised) this.#unclaim(pair)
+    // Another agent's signals tell nothing of when it starts.
+    if (id === undefined) this.tell((agent, now) => agent.peerSends(now, now))
+  }
+
+  /** Takes what a signal of the peer it is bound to says of candidates. Returns why any of them is not used. */
+  follow({ id, end, for: ours }: Signal, candidates: readonly Candidate[]): readonly string[] {
+    const refused = this.tell((agent, now) => agent.addRemotes(candidates, now))
+    // Ours may roam, and says everything anew; another agent means it (RFC 8838 14).
+    if (id === undefined && end === true) this.tell((agent) => agent.endRemotes())
+    // Another agent's signalling does not tell; taken as read, as RFC 8863 does.
+    if (id === undefined || ours === this.agent.local.ufrag) this.tell((agent, now) => agent.peerKnows(now))
+    // Ours say everything anew; another agent's description may be one candidate of many.
+    if (id !== undefined) this.tell((agent, now) => agent.withdrawRemotes(candidates, now))
+    return refused
+  }
+
+  /** Whether we control, as both ends work it out alike; undefined leaves it to role conflicts. */
+  #roleToward({ signal, tieBreaker }: ReadSignal): boolean | undefined {
+    // A lite agent is controlled (RFC 8445 6.1.1).
+    if (signal.lite === true) return true
+    // Both ends compare the same two numbers, so there will be no conflict.
+    if (tieBreaker !== undefined && tieBreaker !== this.#tieBreaker) return this.#tieBreaker > tieBreaker
+    return signal.controlling === undefined ? undefined : !signal.controlling
   }
 
   addLocal(candidate: LocalCandidate): void {

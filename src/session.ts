@@ -3,6 +3,7 @@
  * Both ends do the same; who controls (RFC 8445 6.1.1) is worked out between them and is nobody's concern.
  */
 import type { EventEmitter } from 'node:events'
+import { Attempts } from './attempts.ts'
 import type { Base, LocalCandidate } from './candidates/index.ts'
 import { diagnose } from './diagnostics.ts'
 import { SallyportError } from './errors.ts'
@@ -42,10 +43,6 @@ export interface SessionHost extends Ground {
 const MAX_DATAGRAM = 65_507
 /** The last generation lives on this long after the new one has a path: the peer may still send there. */
 const OVERLAP = 5_000
-/** Without a path, this long before everything starts anew: other pairs, or another interface, may come first. */
-const RESTART_DELAY = 1_000
-/** Of a session that was connected: before another attempt after one that found no path, doubling from the delay above. */
-const RETRY_MOST = 300_000
 const NO_ATTEMPT: AttemptReport = reportAttempt([])
 
 export class Session extends SafeEmitter<SessionEvents> {
@@ -64,16 +61,12 @@ export class Session extends SafeEmitter<SessionEvents> {
   readonly nominations: Nominations = { count: 0 }
   #state: SessionState = 'idle'
   readonly #generations = new Generations()
+  readonly #attempts: Attempts
   /** Only for peers that may have names: most sessions are with our own. */
   #names: PeerNames | undefined
   #active: Pair | undefined
   readonly #ready = new Readiness<Path>()
   #overlap: Timer | undefined
-  #restart: Timer | undefined
-  /** Until another attempt after one that found no path. */
-  #another: Timer | undefined
-  /** Milliseconds before another attempt; undefined before there was a path. */
-  #retry: number | undefined
   #sent = 0
   #received = 0
   #badSignals = 0
@@ -94,6 +87,7 @@ export class Session extends SafeEmitter<SessionEvents> {
     this.#tieBreaker = newTieBreaker(host.random)
     // The session itself, rather than closures of its own, hears of everything: there may be ten thousand.
     this.#signaller = new Signaller(host.timers, host.random, this)
+    this.#attempts = new Attempts(host.timers, this)
     ;(this as EventEmitter).on('newListener', heedListener)
   }
 
@@ -277,11 +271,15 @@ export class Session extends SafeEmitter<SessionEvents> {
     }
   }
 
+  /** @internal */
+  startOver(why: string): void {
+    this.#begin(why)
+  }
+
   #begin(why: string, local?: Credentials): Generation {
-    this.#restart?.cancel()
-    this.#another?.cancel()
+    this.#attempts.begun()
     this.#overlap?.cancel()
-    this.#restart = this.#another = this.#overlap = undefined
+    this.#overlap = undefined
     // Nothing of the new one has gone anywhere yet.
     this.#tried = 0
     const make = (number: number): Generation => new Generation(number, this.#host, this, this.#tieBreaker, local)
@@ -294,8 +292,7 @@ export class Session extends SafeEmitter<SessionEvents> {
 
   /** A late signal of an earlier start of the peer's had taken over, until this one. */
   #resume(earlier: Generation): Generation {
-    this.#restart?.cancel()
-    this.#restart = undefined
+    this.#attempts.resumed()
     this.#tried = 0
     this.#generations.resume(earlier, this.#active)
     this.#note(`generation ${earlier.number}: the peer is back at it`)
@@ -359,32 +356,14 @@ export class Session extends SafeEmitter<SessionEvents> {
         earlier === undefined ? this.#begin('the peer started anew', signal.id === undefined ? undefined : local) : this.#resume(earlier)
     }
     if (generation.agent.remote === undefined) {
-      const { ufrag, pwd, lite = false, renomination = signal.id !== undefined } = signal
-      generation.bind({ ufrag, pwd, lite, renomination }, this.#roleToward(said))
-      // Another agent's signals tell nothing of when it starts.
-      if (signal.id === undefined) generation.tell((agent, now) => agent.peerSends(now, now))
+      generation.bind(said)
       if (signal.id !== undefined) this.#signaller.announce()
     }
     if (said.named.length > 0 || signal.id === undefined)
       this.#names ??= new PeerNames(this.#host, this.#log, () => this.#generations.current)
     const candidates = [...said.candidates, ...(this.#names?.follow(said) ?? [])]
-    for (const reason of generation.tell((agent, now) => agent.addRemotes(candidates, now))) this.#log.refuse(reason)
+    for (const reason of generation.follow(said.signal, candidates)) this.#log.refuse(reason)
     this.#theirList = signal.list ?? 0
-    // Ours may roam, and says everything anew; another agent means it (RFC 8838 14).
-    if (signal.id === undefined && signal.end === true) generation.tell((agent) => agent.endRemotes())
-    // Another agent's signalling does not tell; taken as read, as RFC 8863 does.
-    if (signal.id === undefined || signal.for === generation.agent.local.ufrag) generation.tell((agent, now) => agent.peerKnows(now))
-    // Ours say everything anew; another agent's description may be one candidate of many.
-    if (signal.id !== undefined) generation.tell((agent, now) => agent.withdrawRemotes(candidates, now))
-  }
-
-  /** Whether we control, as both ends work it out alike; undefined leaves it to role conflicts. */
-  #roleToward({ signal, tieBreaker }: ReadSignal): boolean | undefined {
-    // A lite agent is controlled (RFC 8445 6.1.1).
-    if (signal.lite === true) return true
-    // Both ends compare the same two numbers, so there will be no conflict.
-    if (tieBreaker !== undefined && tieBreaker !== this.#tieBreaker) return this.#tieBreaker > tieBreaker
-    return signal.controlling === undefined ? undefined : !signal.controlling
   }
 
   /** @internal Somebody new listens for signals. */
@@ -428,7 +407,7 @@ export class Session extends SafeEmitter<SessionEvents> {
   #peerLeft(): void {
     // An attempt that is over does not end once more.
     if (this.#state === 'idle') return
-    if (this.#retry === undefined) {
+    if (!this.#attempts.hadPath) {
       this.#stop(this.#noPath('the peer stopped trying before there was one'))
       return
     }
@@ -449,15 +428,7 @@ export class Session extends SafeEmitter<SessionEvents> {
     const path = pathOf(next)
     this.#note(`path ${describePath(path)}`)
     diagnose('path', () => ({ event: 'path', peer: this.peer, ...path }))
-    this.#restart?.cancel()
-    this.#restart = undefined
-    this.#retry ??= RESTART_DELAY
-    // Another path of an earlier generation does not end the search for one of the present one.
-    if (this.settled()) {
-      this.#another?.cancel()
-      this.#another = undefined
-      this.#retry = RESTART_DELAY
-    }
+    this.#attempts.found(this.settled())
     this.#ready.heedNone()
     this.#setState('connected')
     this.#ready.resolve(path)
@@ -478,16 +449,13 @@ export class Session extends SafeEmitter<SessionEvents> {
     diagnose('path', () => ({ event: 'lost', peer: this.peer }))
     this.#ready.renew()
     this.#setState('connecting')
-    this.#restart?.cancel()
-    this.#restart = this.#host.timers.after(RESTART_DELAY, () => this.#begin('the path was lost'))
+    this.#attempts.lost()
   }
 
   #fail(reason: string): void {
-    if (this.#retry !== undefined) {
-      // There was a path, or the last generation still has one: what is in the way may pass. Left at that, both ends would stay so for ever.
+    if (this.#attempts.hadPath) {
       this.#note(reason)
-      this.#another ??= this.#host.timers.after(this.#retry, () => this.#begin('another attempt'))
-      this.#retry = Math.min(this.#retry * 2, RETRY_MOST)
+      this.#attempts.failed()
       return
     }
     this.#stop(this.#noPath(reason))
@@ -530,10 +498,9 @@ export class Session extends SafeEmitter<SessionEvents> {
     if (this.#generations.current !== undefined) this.#lastAttempt = this.#reportAttempt()
     this.#signaller.stop()
     this.#names?.stop()
+    this.#attempts.stop()
     this.#overlap?.cancel()
-    this.#restart?.cancel()
-    this.#another?.cancel()
-    this.#overlap = this.#restart = this.#another = this.#retry = undefined
+    this.#overlap = undefined
     this.#generations.clear()
     this.#active = undefined
     this.#outbox.discard()
