@@ -293,7 +293,10 @@ export class IceAgent implements Agent {
     if (!pair.heard && !pair.valid) this.#events.push({ kind: 'heard', pair })
     pair.heard = true
     this.#caution.end(now)
-    if (content.useCandidate && !this.#controlling) pair.nominationPending = Math.max(pair.nominationPending ?? 0, content.nomination ?? 0)
+    if (content.useCandidate && !this.#controlling) {
+      pair.nominationPending = Math.max(pair.nominationPending ?? 0, content.nomination ?? 0)
+      pair.nominatedAt = now
+    }
     if (pair.valid) {
       this.#confirm(pair)
       return

@@ -192,6 +192,7 @@ export class LiteAgent implements Agent {
     pair.lastResponseAt = now
     if (!content.useCandidate || !content.senderControlling) return
     pair.nominated = Math.max(pair.nominated ?? 0, content.nomination ?? 0)
+    pair.nominatedAt = now
     if (pair.valid) return
     pair.state = 'succeeded'
     pair.reason = undefined

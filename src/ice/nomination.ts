@@ -32,15 +32,24 @@ function isDoubtful({ suspect, unanswered, nominating }: Pair): boolean {
   return suspect || unanswered >= (nominating === undefined ? DOUBTFUL_QUESTIONS : DOUBTFUL_NOMINATIONS)
 }
 
-/** What the controlled side follows: the highest nomination value; among equals, as with aggressive nomination, the highest priority. */
+/**
+ * What the controlled side follows: the highest nomination value. Without values, as with aggressive nomination, the highest priority. One value
+ * on two pairs is one nomination, seen from a new address since the peer's NAT changed, or a check that somebody sent again: the last one said counts,
+ * and the peer goes on saying its own.
+ */
 export function followed(pairs: readonly Pair[]): Pair | undefined {
   let chosen: Pair | undefined
   for (const pair of pairs) {
     if (!pair.valid || pair.nominated === undefined) continue
     const ahead = pair.nominated - (chosen?.nominated ?? -1)
-    if (chosen === undefined || ahead > 0 || (ahead === 0 && comparePairPriority(pair.priority, chosen.priority) < 0)) chosen = pair
+    if (chosen === undefined || ahead > 0 || (ahead === 0 && isAhead(pair, chosen))) chosen = pair
   }
   return chosen
+}
+
+function isAhead(pair: Pair, other: Pair): boolean {
+  const later = pair.nominated === 0 ? 0 : pair.nominatedAt - other.nominatedAt
+  return later === 0 ? comparePairPriority(pair.priority, other.priority) < 0 : later > 0
 }
 
 /** Toward a peer that takes renomination: the pair to nominate now, if that is news. */

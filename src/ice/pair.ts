@@ -64,6 +64,8 @@ export class Pair {
   heard = false
   /** USE-CANDIDATE seen (controlled) or confirmed (controlling), with its nomination value; 0 where the peer sends none. */
   nominated: number | undefined
+  /** When the peer nominated it last, where we are the controlled side. */
+  nominatedAt = 0
   /** As the controlled side, remembered until our own check succeeds (RFC 8445 7.3.1.5). */
   nominationPending: number | undefined
   /** As the controlling side: what the next checks claim. */

@@ -195,6 +195,20 @@ describe('nomination as the controlled side', () => {
     expect(solo.agent.selected).toBe(solo.pair('192.0.2.2'))
   })
 
+  it('C53 one value on two pairs is that of the last one said, so that a check that somebody sends again misleads for a moment only', () => {
+    const solo = new Solo({ controlling: false }).start([remote('192.0.2.1', 6000, 'srflx'), remote('192.0.2.2')])
+    solo.answerAll(20)
+    solo.hear('192.0.2.1', { useCandidate: true, nomination: 1 })
+    solo.hear('192.0.2.2')
+    solo.run(100)
+    expect(solo.agent.selected).toBe(solo.pair('192.0.2.1'))
+    // The same nomination, from where the peer did not say it.
+    solo.hear('192.0.2.2', { useCandidate: true, nomination: 1 })
+    solo.run(4_000)
+    solo.hear('192.0.2.1', { useCandidate: true, nomination: 1 })
+    expect(solo.agent.selected).toBe(solo.pair('192.0.2.1'))
+  })
+
   it('C53 a nominated pair that dies gives way to the next', () => {
     const solo = controlled().answerAll(10).run(500)
     solo.hear('192.0.2.1', { useCandidate: true, nomination: 1 })

@@ -14,7 +14,7 @@ interface Entry {
   received: number
   /** The network, or somebody who repeated it, sent it once more. */
   doubled: boolean
-  /** Held back, so that an address may have changed hands between two sessions of the same two hosts meanwhile. Nothing in it tells whose it was. */
+  /** Held back, or sent again, so that an address may have changed hands between two sessions of the same two hosts meanwhile. Nothing in it tells whose it was. */
   overtaken: boolean
 }
 
@@ -40,6 +40,11 @@ export class Ledger {
   holdBack(data: Uint8Array): void {
     const entry = this.#read(data)
     if (entry !== undefined) entry.overtaken = true
+  }
+
+  replay(data: Uint8Array): void {
+    const entry = this.#read(data)
+    if (entry !== undefined) entry.doubled = entry.overtaken = true
   }
 
   arrive(data: Uint8Array, from: string): void {

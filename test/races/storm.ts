@@ -223,7 +223,7 @@ class Storm {
       case 'replay': {
         const again = network.sent.at(-1 - 3 * action.pick)
         if (again === undefined) return
-        this.#ledger.double(again.data)
+        this.#ledger.replay(again.data)
         pickOf([...network.sockets], action.pick)?.send(again.data, again.to)
         return
       }
