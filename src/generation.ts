@@ -67,7 +67,7 @@ export class Generation implements AgentOutlet, CheckReceiver, Claimant, Paced {
   readonly #held: Held[] = []
   #claims: readonly { readonly pair: Claimed; readonly claim: Claim }[] = []
   /** Valid since the call of the agent that is running. */
-  readonly #proven: Pair[] = []
+  #proven: readonly Pair[] = []
   /** Calls of the agent within each other. */
   #depth = 0
   #timer: Timer | undefined
@@ -155,7 +155,11 @@ export class Generation implements AgentOutlet, CheckReceiver, Claimant, Paced {
       this.#depth--
     }
     // Only now has the session heard all of it: a path, where there is one, before the first message on it.
-    if (this.#depth === 0) for (const pair of this.#proven.splice(0)) this.#deliverHeld(pair)
+    if (this.#depth === 0 && this.#proven.length > 0) {
+      const proven = this.#proven
+      this.#proven = []
+      for (const pair of proven) this.#deliverHeld(pair)
+    }
     this.#arm()
     return result
   }
@@ -262,7 +266,7 @@ export class Generation implements AgentOutlet, CheckReceiver, Claimant, Paced {
     if (event.kind === 'heard' || event.kind === 'valid') this.#claim(event.pair)
     else if (event.kind === 'lost') this.#unclaim(event.pair)
     this.#owner.agentEvent(this, event)
-    if (event.kind === 'valid') this.#proven.push(event.pair)
+    if (event.kind === 'valid') this.#proven = [...this.#proven, event.pair]
   }
 
   #promise(base: Base, to: Address): void {

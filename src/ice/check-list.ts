@@ -21,7 +21,7 @@ export class CheckList {
   /** The likely first. Made anew at each change, so that whoever goes through it may change the list meanwhile. */
   #pairs: readonly Pair[] = []
   /** First in, first out (RFC 8445 6.1.4.1). */
-  readonly #triggered: Pair[] = []
+  #triggered: readonly Pair[] = []
   readonly #evicted: (pair: Pair) => void
   /** Milliseconds to the peer and back, as far as something else lets us guess; 0 when nothing does. */
   roundTrip = 0
@@ -82,7 +82,7 @@ export class CheckList {
 
   delete(pair: Pair): void {
     this.#pairs = this.#pairs.filter((other) => other !== pair)
-    if (pair.triggered) this.#triggered.splice(this.#triggered.indexOf(pair), 1)
+    if (pair.triggered) this.#triggered = this.#triggered.filter((other) => other !== pair)
   }
 
   /** After a role change (RFC 8445 6.1.2.3). */
@@ -114,7 +114,7 @@ export class CheckList {
   trigger(pair: Pair): void {
     if (pair.triggered) return
     pair.triggered = true
-    this.#triggered.push(pair)
+    this.#triggered = [...this.#triggered, pair]
   }
 
   get hasTriggered(): boolean {
@@ -150,7 +150,8 @@ export class CheckList {
 
   /** The next pair to check, triggered ones first, taken out of the queue. */
   take(now: number): Pair | undefined {
-    for (let pair = this.#triggered.shift(); pair !== undefined; pair = this.#triggered.shift()) {
+    for (const pair of this.#triggered) {
+      this.#triggered = this.#triggered.slice(1)
       pair.triggered = false
       // What made it urgent may be over by now: an earlier check was answered, or the system refused.
       if (pair.state !== 'failed' && (!pair.valid || pair.nominating !== undefined)) return pair

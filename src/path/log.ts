@@ -6,8 +6,9 @@ const MOST = 200
 
 export class SessionLog {
   readonly #peer: string
-  readonly #entries: LogEntry[] = []
-  readonly #refused: string[] = []
+  // Made anew at each entry: an array that grows keeps room for seventeen, and most sessions have five.
+  #entries: readonly LogEntry[] = []
+  #refused: readonly string[] = []
   #start = 0
 
   constructor(peer: string) {
@@ -28,14 +29,12 @@ export class SessionLog {
   }
 
   note(now: number, text: string): void {
-    this.#entries.push({ at: now - this.#start, text: flat(text) })
-    if (this.#entries.length > MOST) this.#entries.shift()
+    this.#entries = [...this.#entries.slice(1 - MOST), { at: now - this.#start, text: flat(text) }]
     diagnose('ice', () => ({ event: 'note', peer: this.#peer, text }))
   }
 
   refuse(reason: string): void {
-    this.#refused.push(flat(reason))
-    if (this.#refused.length > MOST) this.#refused.shift()
+    this.#refused = [...this.#refused.slice(1 - MOST), flat(reason)]
     diagnose('drop', () => ({ event: 'refused', peer: this.#peer, reason }))
   }
 }
