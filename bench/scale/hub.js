@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url'
 import { createTraversal } from '../../dist/index.js'
 
 /** Sessions that come and go before the heap is measured the first time: their code is compiled, their caches are full. */
-const WARM_UP = 300
+const WARM_UP = 1_000
 /** Datagrams on their way at a time; this side's socket has to hold them all. */
 const WINDOW = 200
 
