@@ -9,8 +9,8 @@ interface Entry {
   readonly side: number
   /** Milliseconds. */
   readonly at: number
-  /** Where it came from on its way to the receiver, as its socket saw it; the last one if there were several. */
-  from: string | undefined
+  /** Where it came from on its way to the receiver, as its socket saw it: several if somebody sent it again. */
+  readonly from: Set<string>
   received: number
   /** The network, or somebody who repeated it, sent it once more. */
   doubled: boolean
@@ -23,7 +23,7 @@ export class Ledger {
 
   /** A datagram to send, which is known when it comes out again. */
   write(link: number, side: number, at: number): Uint8Array {
-    this.#entries.push({ link, side, at, from: undefined, received: 0, doubled: false, overtaken: false })
+    this.#entries.push({ link, side, at, from: new Set(), received: 0, doubled: false, overtaken: false })
     return Buffer.from(`${MARK}${this.#entries.length - 1}`)
   }
 
@@ -49,24 +49,25 @@ export class Ledger {
 
   arrive(data: Uint8Array, from: string): void {
     const entry = this.#read(data)
-    if (entry !== undefined) entry.from = from
+    entry?.from.add(from)
   }
 
-  /** Delivered to that end. Returns where it came from, or in `wrong` why it should not have been. */
-  receive(data: Uint8Array, link: number, side: number): { readonly from: string } | { readonly wrong: string } {
+  /** Delivered to that end. Returns where it may have come from, or in `wrong` why it should not have been. */
+  receive(data: Uint8Array, link: number, side: number): { readonly from: ReadonlySet<string> } | { readonly wrong: string } {
     const entry = this.#read(data)
     if (entry === undefined) return { wrong: `was given what nobody sent it: ${Buffer.from(data).toString('latin1').slice(0, 20)}` }
     if ((entry.link !== link && !entry.overtaken) || entry.side === side)
       return { wrong: `was given the data of another: ${senderOf(entry)}` }
     if (++entry.received > 1 && !entry.doubled) return { wrong: 'was given the same datagram twice' }
-    return { from: entry.from ?? 'nowhere' }
+    return { from: entry.from }
   }
 
   /** Of the datagrams from `first` on, who sent those that never arrived, and when. */
   missing(first: number): readonly string[] {
     const missing = this.#entries.slice(first).filter(({ received }) => received === 0)
     return missing.map(
-      (entry) => `${senderOf(entry)} at ${entry.at.toFixed(1)} ms${entry.from === undefined ? '' : `, come from ${entry.from}`}`,
+      (entry) =>
+        `${senderOf(entry)} at ${entry.at.toFixed(1)} ms${entry.from.size === 0 ? '' : `, come from ${[...entry.from].join(' and ')}`}`,
     )
   }
 

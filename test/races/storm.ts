@@ -375,8 +375,8 @@ class Storm {
     const outcome = this.#ledger.receive(data, end.link, end.side)
     if ('wrong' in outcome) this.#fail(end, outcome.wrong)
     else if (end.pathless) this.#fail(end, 'data before a path')
-    else if (!this.#calm && !session.explain().pairs.some(({ valid, remote }) => valid && remote.address === outcome.from)) {
-      this.#fail(end, `data from ${outcome.from}, which is no valid pair`)
+    else if (!this.#calm && !session.explain().pairs.some(({ valid, remote }) => valid && outcome.from.has(remote.address))) {
+      this.#fail(end, `data from ${[...outcome.from].join(' or ')}, which is no valid pair`)
     }
   }
 
