@@ -51,7 +51,8 @@ export interface Claimant {
   /** Counts a datagram that may be another session's. */
   refuse(): void
   recognises(message: Message): boolean
-  refused(pair: Claimed, failure: SendFailure): void
+  /** The system refused to send there. */
+  sendFailed(base: Base, to: Address, failure: SendFailure): void
 }
 
 export class Claim implements DataReceiver {
@@ -96,7 +97,7 @@ export class Claim implements DataReceiver {
   }
 
   sendFailed(failure: SendFailure): void {
-    for (const { claimant, pair } of this.#shares) claimant.refused(pair, failure)
+    for (const { claimant, pair } of this.#shares) claimant.sendFailed(pair.base, pair.to, failure)
   }
 
   /**

@@ -218,10 +218,6 @@ export class Generation implements AgentOutlet, CheckReceiver, Claimant, Paced {
     return this.agent.recognises(message)
   }
 
-  refused({ base, to }: Claimed, failure: SendFailure): void {
-    this.sendFailed(base, to, failure)
-  }
-
   // ── the agent's outlet ──
 
   send(base: Base, to: Address, data: Uint8Array, opener: boolean): void {
