@@ -1,8 +1,8 @@
 /** `sallyport serve`: a STUN server until it is interrupted. */
-import { nodeNetwork } from '../net/node/index.ts'
-import { createStunServer } from '../stun/index.ts'
-import { colours, plural } from './format.ts'
-import { portOption, readOptions, UsageError } from './usage.ts'
+import { nodeNetwork } from '../../net/node/index.ts'
+import { createStunServer } from '../../stun/index.ts'
+import { colours, plural } from '../format.ts'
+import { portOption, readOptions, UsageError } from '../usage.ts'
 
 export async function serve(args: readonly string[]): Promise<number> {
   const values = readOptions('serve', args, {
