@@ -87,7 +87,7 @@ const COMMANDS: Readonly<Record<CommandName, CommandHelp>> = {
       ['--max-user-allocations N', 'allocations of a user at once'],
       ['--max-permissions N', 'permissions of an allocation'],
       ['--max-rate BYTES', 'bytes a second in all; 500k, 20M and 1G are understood'],
-      ['--max-user-rate BYTES', 'bytes a second of a user'],
+      ['--max-user-rate BYTES', 'bytes a second of a user; with --workers, on each'],
       ['--workers N', 'so many processes, for more than one processor'],
       ['--drain-timeout SECONDS', 'how long SIGTERM waits for allocations to end; 3600 by default'],
     ],

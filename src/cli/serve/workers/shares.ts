@@ -25,8 +25,9 @@ export function shareOf(setup: RelaySetup, index: number, count: number, shared:
     if (own > 0xffff) throw new UsageError(`serve: --${option} ${first} leaves no ports for ${count} workers, which need one each here`)
     return own
   }
-  // Behind the ports of all workers, where its own second one would be the next worker's first.
-  const alternate = alternatePort ?? (shared || port === 0 ? undefined : port + count)
+  // Behind the ports of all workers: its own second one would be the next worker's first.
+  const behind = port + count + index > 0xffff ? 0 : port + count
+  const alternate = alternatePort ?? (shared || port === 0 ? undefined : behind)
   return {
     ...setup,
     port: next(port, 'port'),
