@@ -13,7 +13,7 @@ const FLOORS = [
   ['traversal.ts'],
   ['options.ts', 'bases.ts', 'traversal-status.ts'],
   ['session.ts'],
-  ['peer-names.ts', 'generations.ts', 'attempts.ts'],
+  ['peer-names.ts', 'generations.ts', 'attempts.ts', 'liveness.ts'],
   ['generation.ts'],
   ['claim.ts', 'session-events.ts'],
   ['demultiplexer.ts'],

@@ -14,6 +14,7 @@ const ALL_HOPS = 64
 /** A base on a socket of this machine. */
 export class HostBase implements Base {
   readonly kind = 'host'
+  readonly retiring = false
   readonly id: number
   readonly address: Address
   readonly rank: number
@@ -41,6 +42,11 @@ export class HostBase implements Base {
     this.#socket.setHopLimit(ALL_HOPS)
     return room
   }
+
+  /** A socket needs no preparation, and is there or says that it is not. */
+  expect(): void {}
+
+  verify(): void {}
 
   close(): void {
     this.#socket.close()

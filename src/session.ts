@@ -10,6 +10,7 @@ import { SallyportError } from './errors.ts'
 import { Generation, type Ground } from './generation.ts'
 import { Generations } from './generations.ts'
 import { type AgentEvent, CheckBudget, type Credentials, type Nominations, newTieBreaker, type Pair } from './ice/index.ts'
+import { Liveness } from './liveness.ts'
 import type { Timer } from './net/index.ts'
 import { Outbox } from './outbox.ts'
 import {
@@ -67,6 +68,8 @@ export class Session extends SafeEmitter<SessionEvents> {
   #active: Pair | undefined
   readonly #ready = new Readiness<Path>()
   #overlap: Timer | undefined
+  /** Made when something is sent: most sessions of a large program are idle. */
+  #liveness: Liveness | undefined
   #sent = 0
   #received = 0
   #badSignals = 0
@@ -136,6 +139,7 @@ export class Session extends SafeEmitter<SessionEvents> {
     const active = this.#active
     if (active === undefined) return this.#enqueue(data)
     this.#sent++
+    if (this.#liveness?.watching !== true) this.#watch()
     if (active.base.send(data, active.to)) return true
     this.#drained ??= () => this.safeEmit('drain')
     this.#host.whenDrained(active.base, this.#drained)
@@ -225,6 +229,16 @@ export class Session extends SafeEmitter<SessionEvents> {
     for (const generation of this.#generations.alive) generation.removeBase(base, reason)
   }
 
+  /** @internal One of the bases is about to go. */
+  basesChanged(): void {
+    for (const generation of this.#generations.alive) generation.tell((agent, now) => agent.basesChanged(now))
+  }
+
+  /** @internal What is sent goes over this base, or may soon do so. */
+  uses(base: Base): boolean {
+    return this.#active?.base === base
+  }
+
   /** @internal The shared candidates changed: say so if it is news. */
   candidatesChanged(): void {
     if (this.#generations.current !== undefined) this.#signaller.announce()
@@ -233,6 +247,28 @@ export class Session extends SafeEmitter<SessionEvents> {
   /** @internal For the traversal's own end. */
   abandon(error: Error): void {
     this.#end(error)
+  }
+
+  // ── for the watch over what carries data ──
+
+  /** @internal */
+  get datagramsSent(): number {
+    return this.#sent
+  }
+
+  /** @internal */
+  get activePair(): Pair | undefined {
+    return this.#active
+  }
+
+  /** @internal */
+  question(pair: Pair): void {
+    for (const generation of this.#generations.alive) if (generation.agent.pairs.includes(pair)) generation.question(pair)
+  }
+
+  #watch(): void {
+    this.#liveness ??= new Liveness(this.#host.timers, this)
+    this.#liveness.watch()
   }
 
   // ── from the generations ──
@@ -499,6 +535,7 @@ export class Session extends SafeEmitter<SessionEvents> {
     this.#signaller.stop()
     this.#names?.stop()
     this.#attempts.stop()
+    this.#liveness?.stop()
     this.#overlap?.cancel()
     this.#overlap = undefined
     this.#generations.clear()
