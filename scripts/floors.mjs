@@ -11,6 +11,7 @@ const FLOORS = [
   ['index.ts'],
   ['cli'],
   ['traversal.ts'],
+  ['offer.ts'],
   ['options.ts', 'bases.ts', 'traversal-status.ts'],
   ['session.ts'],
   ['peer-names.ts', 'generations.ts', 'attempts.ts', 'liveness.ts'],

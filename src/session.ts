@@ -28,13 +28,27 @@ import { PeerNames } from './peer-names.ts'
 import { Readiness } from './readiness.ts'
 import { SafeEmitter } from './safe-emitter.ts'
 import type { SessionEvents, SessionState, SessionStatus } from './session-events.ts'
-import { candidateLines, type ReadSignal, readSignal, type Signal, type SignalContent, Signaller, tieText } from './signal/index.ts'
+import {
+  candidateLines,
+  type ReadSignal,
+  type RelayDistance,
+  readSignal,
+  type Signal,
+  type SignalContent,
+  Signaller,
+  tieText,
+} from './signal/index.ts'
 
 /** What a session asks of its traversal beyond the common ground. */
 export interface SessionHost extends Ground {
   /** For reports: what became of the servers, and of the addresses that are not offered. */
   readonly servers: readonly string[]
   readonly notOffered: readonly string[]
+  /** How far the relays are. */
+  readonly distances: readonly RelayDistance[]
+  /** The peer told how far they are from it; until `part`. */
+  meet(session: Session, distances: readonly RelayDistance[]): void
+  part(session: Session): void
   /** Calls back when a socket that was full has room. */
   whenDrained(base: Base, callback: () => void): void
   forget(session: Session): void
@@ -400,6 +414,7 @@ export class Session extends SafeEmitter<SessionEvents> {
     const candidates = [...said.candidates, ...(this.#names?.follow(said) ?? [])]
     for (const reason of generation.follow(said.signal, candidates)) this.#log.refuse(reason)
     this.#theirList = signal.list ?? 0
+    if (signal.relays !== undefined) this.#host.meet(this, signal.relays)
   }
 
   /** @internal Somebody new listens for signals. */
@@ -421,6 +436,7 @@ export class Session extends SafeEmitter<SessionEvents> {
       ...(this.#host.lite ? { lite: true } : {}),
       candidates: candidateLines(this.#host.localCandidates),
       ...(this.#tried === 0 ? {} : { tried: this.#tried }),
+      ...(this.#host.distances.length === 0 ? {} : { relays: this.#host.distances }),
       ...(this.#host.gathered ? { end: true } : {}),
     }
   }
@@ -533,6 +549,7 @@ export class Session extends SafeEmitter<SessionEvents> {
     // What was tried is asked for most when it has failed.
     if (this.#generations.current !== undefined) this.#lastAttempt = this.#reportAttempt()
     this.#signaller.stop()
+    this.#host.part(this)
     this.#names?.stop()
     this.#attempts.stop()
     this.#liveness?.stop()

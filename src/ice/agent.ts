@@ -135,9 +135,14 @@ export class IceAgent implements Agent {
     // The peer will check this one too, and with that open its filter for checks of ours that failed so far.
     if (candidate.type === 'srflx') this.#list.encourage(now)
     if (this.#candidates.addLocal(candidate)) {
-      for (const remote of this.#candidates.remotes) this.#list.add(candidate, remote, this.#controlling)
+      for (const remote of this.#candidates.remotes) this.#pair(candidate, remote)
     }
     this.#settle(now)
+  }
+
+  #pair(local: LocalCandidate, remote: Candidate): void {
+    const pair = this.#list.add(local, remote, this.#controlling)
+    pair?.base.expect(pair.to)
   }
 
   removeBase(base: Base, reason: string, now: number): void {
@@ -154,7 +159,7 @@ export class IceAgent implements Agent {
     const refused: string[] = []
     for (const candidate of candidates) {
       const refusal = this.#candidates.addRemote(candidate, named)
-      if (refusal === undefined) for (const local of this.#candidates.bases) this.#list.add(local, candidate, this.#controlling)
+      if (refusal === undefined) for (const local of this.#candidates.bases) this.#pair(local, candidate)
       else if (refusal !== 'known') refused.push(`${candidate.address}: ${refusal}`)
     }
     this.#settle(now)
