@@ -28,8 +28,8 @@ export function isBetter(candidate: Pair, current: Pair): boolean {
 }
 
 /** Several questions in a row without an answer, or withdrawn: consent lasts longer, but a pair that answers is to be preferred. */
-function isDoubtful({ suspect, unanswered, nominating }: Pair): boolean {
-  return suspect || unanswered >= (nominating === undefined ? DOUBTFUL_QUESTIONS : DOUBTFUL_NOMINATIONS)
+export function isDoubtful({ leaving, hurried, suspect, unanswered }: Pair): boolean {
+  return leaving || suspect || unanswered >= (hurried ? DOUBTFUL_NOMINATIONS : DOUBTFUL_QUESTIONS)
 }
 
 /**
