@@ -72,7 +72,8 @@ export class FakeServer {
   /** ChannelData and Send indications that came, in order. */
   readonly relayedOut: ('channel' | 'indication')[] = []
   readonly allocations: Map<string, FakeAllocation> = new Map()
-  readonly streams: Stream[] = []
+  /** That are open. */
+  readonly streams: Set<Stream> = new Set()
   script: (asked: Asked) => Reply = () => 'honest'
   readonly #options: FakeServerOptions
   #verifier: LongTermVerifier
@@ -106,13 +107,23 @@ export class FakeServer {
     return this.asked.filter((one) => one.method === method)
   }
 
+  /** Those that were under a good nonce and the right password. */
+  authentic(method: number): Asked[] {
+    return this.asks(method).filter(({ authenticated }) => authenticated)
+  }
+
+  /** Of the authentic ChannelBind requests. */
+  get channelNumbers(): number[] {
+    return this.authentic(Method.ChannelBind).map(({ message }) => message.uint32(Attribute.ChannelNumber)! >>> 16)
+  }
+
   /** Everything is forgotten, as when the process starts anew. */
   restart(): void {
     for (const allocation of this.allocations.values()) for (const socket of allocation.sockets) socket.close()
     this.allocations.clear()
     this.#secret++
     this.#verifier = this.#newVerifier()
-    for (const stream of this.streams.splice(0)) stream.destroy()
+    for (const stream of this.streams) stream.destroy()
   }
 
   /** All nonces are stale from now on. */
@@ -138,13 +149,16 @@ export class FakeServer {
   }
 
   #accept(stream: Stream): void {
-    this.streams.push(stream)
+    this.streams.add(stream)
     const client: Client = { transport: 'tcp', address: stream.remote, send: (data) => void stream.write(data) }
     const framer = new StreamFramer((data) => this.#received(data, client))
     stream.handle({
       data: (chunk) => void framer.push(chunk),
       drained: () => {},
-      closed: () => this.#delete(keyOf(client)),
+      closed: () => {
+        this.streams.delete(stream)
+        this.#delete(keyOf(client))
+      },
     })
   }
 
