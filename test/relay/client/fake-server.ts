@@ -75,6 +75,8 @@ export class FakeServer {
   /** That are open. */
   readonly streams: Set<Stream> = new Set()
   script: (asked: Asked) => Reply = () => 'honest'
+  /** Bytes that each write to a stream has; frames are cut, or several go in one, as it comes. Whole frames by default. */
+  cut: number | undefined
   readonly #options: FakeServerOptions
   #verifier: LongTermVerifier
   #secret = 1
@@ -150,7 +152,15 @@ export class FakeServer {
 
   #accept(stream: Stream): void {
     this.streams.add(stream)
-    const client: Client = { transport: 'tcp', address: stream.remote, send: (data) => void stream.write(data) }
+    const pieces = new Pieces(stream)
+    const client: Client = {
+      transport: 'tcp',
+      address: stream.remote,
+      send: (data) => {
+        if (this.cut === undefined) stream.write(data)
+        else pieces.write(data, this.cut)
+      },
+    }
     const framer = new StreamFramer((data) => this.#received(data, client))
     stream.handle({
       data: (chunk) => void framer.push(chunk),
@@ -315,6 +325,26 @@ export class FakeServer {
   #delete(key: string): void {
     for (const socket of this.allocations.get(key)?.sockets ?? []) socket.close()
     this.allocations.delete(key)
+  }
+}
+
+/** A stream of writes of one size; what is left over goes with what comes in the same turn, or at its end. */
+class Pieces {
+  readonly #stream: Stream
+  #held: Uint8Array = new Uint8Array(0)
+
+  constructor(stream: Stream) {
+    this.#stream = stream
+  }
+
+  write(data: Uint8Array, size: number): void {
+    this.#held = Uint8Array.of(...this.#held, ...data)
+    for (; this.#held.length >= size; this.#held = this.#held.subarray(size)) this.#stream.write(this.#held.subarray(0, size))
+    if (this.#held.length === 0) return
+    queueMicrotask(() => {
+      if (this.#held.length > 0) this.#stream.write(this.#held)
+      this.#held = new Uint8Array(0)
+    })
   }
 }
 
