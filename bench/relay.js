@@ -228,8 +228,10 @@ async function manyAllocations() {
     const runs = []
     for (let i = 0; i < 3; i++) {
       const contestant = await start(serverCore)
-      runs.push([await allocateMany(contestant, allocations), await allocateMany(contestant, allocations)])
+      const run = [await allocateMany(contestant, allocations), await allocateMany(contestant, allocations)]
       await contestant.stop()
+      for (const { close } of run) close()
+      runs.push(run)
     }
     /** @param {number} i @param {'rate' | 'cpu' | 'bytes'} what */
     const of = (i, what) => median(runs.map((run) => run[i]?.[what] ?? Number.NaN))

@@ -15,7 +15,8 @@ export const USER = { username: 'bench', password: 'secret', realm: 'bench.examp
 
 const REPEAT = 250
 const ATTEMPTS = 12
-const UDP = 17 << 24
+/** REQUESTED-TRANSPORT, RFC 8656 18.7. */
+export const UDP = 17 << 24
 const FIRST_CHANNEL = 0x4000
 
 /** @type {(host: string, options: unknown, done: (error: null, address: string, family: number) => void) => void} */
