@@ -5,7 +5,7 @@
 import { channel } from 'node:diagnostics_channel'
 import debug from 'debug'
 
-export type Area = 'gather' | 'signal' | 'ice' | 'path' | 'drop'
+export type Area = 'gather' | 'signal' | 'ice' | 'path' | 'relay' | 'drop'
 
 /** A plain object; `event` names what happened, in kebab-case. */
 export interface DiagnosticEvent {
@@ -33,6 +33,7 @@ const AREAS: Readonly<Record<Area, ReturnType<typeof area>>> = {
   signal: area('signal'),
   ice: area('ice'),
   path: area('path'),
+  relay: area('relay'),
   drop: area('drop'),
 }
 

@@ -93,10 +93,11 @@ function compile(...modules: readonly string[]): string {
   }
 }
 
-it('a strict TypeScript program that checks the declarations of its libraries too can use all three entries', () => {
+it('a strict TypeScript program that checks the declarations of its libraries too can use all entries', () => {
   const code = `
     import { createTraversal, type Session } from 'sallyport'
     import { createLab, type LabHost, Router } from 'sallyport/lab'
+    import { restCredentials } from 'sallyport/relay'
     import { createStunServer } from 'sallyport/stun'
 
     const lab = createLab({ seed: 7 })
@@ -104,6 +105,8 @@ it('a strict TypeScript program that checks the declarations of its libraries to
     const host: LabHost = lab.host('stun', { behind: home })
     const server = await createStunServer({ network: host, port: 3478 })
     const traversal = await createTraversal({ network: host, servers: server.addresses.map((address) => \`stun:\${address}\`) })
+    const { username }: { username: string } = restCredentials({ secret: 'shared', user: 'ann', now: Date.now() })
+    console.log(username)
     const session: Session = traversal.connect({ peer: 'bob' })
     session.on('message', (data: Uint8Array) => console.log(data.length))
     // @ts-expect-error shows that something is looked at
