@@ -16,10 +16,9 @@
  * Exit code 1 when a goal is missed.
  */
 import { spawnSync } from 'node:child_process'
-import { createSocket } from 'node:dgram'
-import { once } from 'node:events'
 import { availableParallelism } from 'node:os'
 import { parseArgs } from 'node:util'
+import { canReusePort } from '../dist/net/node/index.js'
 import { allocateMany } from './relay/allocations.js'
 import { startCoturn, startDirect, startForwarder, startOurs } from './relay/contestants.js'
 import { Generator } from './relay/generator.js'
@@ -34,7 +33,6 @@ const PARTS = ['throughput', 'workers', 'latency', 'allocations']
 const SIZES = [100, 1_200]
 const DIRECTIONS = /** @type {const} */ (['up', 'down'])
 const RATES = [1_000, 20_000]
-const WARM_UP = 3
 const WORKER_FLOWS = 16
 const WORKER_WINDOW = 8
 const LEAST_WORKERS = 1.4
@@ -51,6 +49,8 @@ const { values, positionals } = parseArgs({
 const rounds = Number(values.rounds)
 const seconds = Number(values.seconds)
 const allocations = Number(values.allocations)
+/** As many rounds before the first one that counts, and that many processes for allocations. */
+const few = Math.min(rounds, 3)
 if (!(rounds >= 1 && seconds > 0 && allocations >= 1)) throw new RangeError('rounds, seconds and allocations have to be positive numbers')
 const unknown = positionals.find((part) => !PARTS.includes(part))
 if (unknown !== undefined) throw new TypeError(`${unknown}: not one of ${PARTS.join(', ')}`)
@@ -90,9 +90,9 @@ function miss(what) {
 /** In turns; nobody always follows the same one. @template T @param {number} count @param {(i: number) => Promise<T>} measure */
 async function inTurns(count, measure) {
   const results = Array.from({ length: count }, () => /** @type {T[]} */ ([]))
-  for (let r = -WARM_UP; r < rounds; r++) {
+  for (let r = -few; r < rounds; r++) {
     for (let k = 0; k < count; k++) {
-      const i = (k + r + WARM_UP) % count
+      const i = (k + r + few) % count
       const result = await measure(i)
       if (r >= 0) results[i]?.push(result)
     }
@@ -138,29 +138,9 @@ async function throughput(generator) {
   })
 }
 
-/** Node.js 22.12 and later on Linux; earlier ones ignore the option, and refuse the second socket. */
-async function canSharePort() {
-  const sockets = [0, 1].map(() => createSocket(/** @type {any} */ ({ type: 'udp4', reusePort: true })))
-  try {
-    let port = 0
-    for (const socket of sockets) {
-      const bound = Promise.race([once(socket, 'listening'), once(socket, 'error')])
-      socket.bind(port, '127.0.0.1')
-      const [error] = await bound
-      if (error !== undefined) return false
-      port = socket.address().port
-    }
-    return true
-  } catch {
-    return false
-  } finally {
-    for (const socket of sockets) socket.close()
-  }
-}
-
 /** @param {Generator} generator */
 async function workers(generator) {
-  const reusePort = await canSharePort()
+  const reusePort = await canReusePort()
   const contestants = [await startOurs(), await startOurs(undefined, 2, reusePort)]
   const results = await inTurns(2, (i) =>
     generator.run(/** @type {Contestant} */ (contestants[i]), WORKER_FLOWS, {
@@ -226,7 +206,7 @@ async function manyAllocations() {
   row('allocations', ['a second', 'CPU µs', 'bytes', 'a second', 'CPU µs', 'bytes'], `cold and warm, ${whole(allocations)} each; RSS`)
   for (const { name, start, about } of [OURS, ...(withCoturn ? [COTURN] : [])]) {
     const runs = []
-    for (let i = 0; i < 3; i++) {
+    for (let i = 0; i < few; i++) {
       const contestant = await start(serverCore)
       const run = [await allocateMany(contestant, allocations), await allocateMany(contestant, allocations)]
       await contestant.stop()

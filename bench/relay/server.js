@@ -15,6 +15,8 @@ await createRelay({
   realm: USER.realm,
   users: { [USER.username]: USER.password },
   peers: { private: true },
+  // All clients here have one address.
+  strangers: { perSecond: 1e9, burst: 1e9 },
   quotas: { allocations: 100_000, allocationsPerUser: 100_000 },
   reusePort: reusePort !== '',
 })
