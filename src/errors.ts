@@ -13,6 +13,17 @@
  * - `ERR_BIND`: no socket could be opened.
  * - `ERR_DNS`: a name could not be resolved.
  * - `ERR_DIAL`: a stream connection could not be made.
+ * - `ERR_RELAY_UNREACHABLE`: a relay does not answer over any transport that its URI allows.
+ * - `ERR_RELAY_CREDENTIALS`: a relay refuses user name or password (401, 441), does not ask for them, or there are none to be had.
+ * - `ERR_RELAY_FORBIDDEN`: a relay will not serve this user or client (403).
+ * - `ERR_RELAY_QUOTA`: the user has as many allocations as a relay grants (486).
+ * - `ERR_RELAY_CAPACITY`: a relay is full, or about to stop (508).
+ * - `ERR_RELAY_FAMILY`: a relay has no relayed addresses of the family that is wanted (440, 443).
+ * - `ERR_RELAY_TRANSPORT`: a transport that the relay (442) or this client does not have: `turns:` over UDP is DTLS.
+ * - `ERR_RELAY_REDIRECT`: a relay names another one (300) that must not be followed, or there is no end to it.
+ * - `ERR_RELAY_MISMATCH`: a relay does not know the allocation (437): it was restarted, or the client's address changed.
+ * - `ERR_RELAY_LOST`: an allocation died: its relay does not answer any more, or closed the stream.
+ * - `ERR_RELAY_REFUSED`: any other refusal, or an answer that makes no sense.
  */
 export type ErrorCode =
   | 'ERR_NO_PATH'
@@ -24,6 +35,17 @@ export type ErrorCode =
   | 'ERR_BIND'
   | 'ERR_DNS'
   | 'ERR_DIAL'
+  | 'ERR_RELAY_UNREACHABLE'
+  | 'ERR_RELAY_CREDENTIALS'
+  | 'ERR_RELAY_FORBIDDEN'
+  | 'ERR_RELAY_QUOTA'
+  | 'ERR_RELAY_CAPACITY'
+  | 'ERR_RELAY_FAMILY'
+  | 'ERR_RELAY_TRANSPORT'
+  | 'ERR_RELAY_REDIRECT'
+  | 'ERR_RELAY_MISMATCH'
+  | 'ERR_RELAY_LOST'
+  | 'ERR_RELAY_REFUSED'
 
 export interface ErrorDetail {
   readonly cause?: unknown

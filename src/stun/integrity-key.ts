@@ -10,7 +10,7 @@ import { sha256 } from '@noble/hashes/sha2.js'
 export type PasswordAlgorithm = 'MD5' | 'SHA-256'
 
 /** The part of an HMAC in progress that is used here. */
-interface Mac {
+export interface Mac {
   update(data: Uint8Array): unknown
   digestInto(out: Uint8Array): void
   _cloneInto(to?: Mac): Mac
@@ -23,6 +23,7 @@ const SHA1_LENGTH = 20
 const SHA256_LENGTH = 32
 
 const encoder = new TextEncoder()
+const strictDecoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 const digest = new Uint8Array(SHA256_LENGTH)
 /** Overwritten by every tag, so that a tag allocates no hash. */
 let workSha1: Mac | undefined
@@ -48,10 +49,14 @@ export class IntegrityKey {
     return new IntegrityKey(opaqueString(password))
   }
 
-  /** The key of the long-term mechanism, as TURN uses it (RFC 8489 9.2.2). MD5 by default, the only one RFC 5389 knows. */
-  static longTerm(username: string, realm: string, password: string, algorithm: PasswordAlgorithm = 'MD5'): IntegrityKey {
-    const text = encoder.encode(`${opaqueString(username)}:${opaqueString(realm)}:${opaqueString(password)}`)
-    return new IntegrityKey(algorithm === 'MD5' ? md5(text) : sha256(text))
+  /**
+   * The key of the long-term mechanism, as TURN uses it (RFC 8489 9.2.2). MD5 by default, the only one RFC 5389 knows. The realm may be
+   * given as it came; one that is no text then counts as it is.
+   */
+  static longTerm(username: string, realm: string | Uint8Array, password: string, algorithm: PasswordAlgorithm = 'MD5'): IntegrityKey {
+    const hash = algorithm === 'MD5' ? md5.create() : sha256.create()
+    hash.update(opaqueBytes(username)).update(COLON).update(opaqueBytes(realm)).update(COLON).update(opaqueBytes(password))
+    return new IntegrityKey(hash.digest())
   }
 
   /** A key that is bytes already, from a key agreement. Copied. */
@@ -120,6 +125,19 @@ function run(mac: Mac, message: Uint8Array, end: number, length: number, outLeng
 export function opaqueString(text: string): string {
   for (let i = 0; i < text.length; i++) if (text.charCodeAt(i) > 0x7f) return text.replace(/\p{Zs}/gu, ' ').normalize('NFC')
   return text
+}
+
+/** What long-term keys and USERHASH are hashed from is separated by it. */
+export const COLON: Uint8Array = Uint8Array.of(0x3a)
+
+/** The same as UTF-8; bytes that are no UTF-8 stay as they are. */
+export function opaqueBytes(text: string | Uint8Array): Uint8Array {
+  if (typeof text === 'string') return encoder.encode(opaqueString(text))
+  try {
+    return encoder.encode(opaqueString(strictDecoder.decode(text)))
+  } catch {
+    return text // what fatal decoding throws says no more than that it is none
+  }
 }
 
 /** Compares without telling by its time where two tags of the same length differ. `at` is where the tag begins in `data`. */

@@ -5,13 +5,21 @@
 import { IntegrityKey, opaqueString, type PasswordAlgorithm } from './integrity-key.ts'
 import type { Check, Message } from './message.ts'
 import { Attribute, StunError } from './registry.ts'
-import { decodePasswordAlgorithms, encodePasswordAlgorithms, nonceFeatures, userhash } from './security-features.ts'
+import {
+  COOKIE_LENGTH,
+  decodePasswordAlgorithms,
+  encodePasswordAlgorithms,
+  nonceFeatures,
+  type SecurityFeatures,
+  userhash,
+} from './security-features.ts'
 import type { MessageWriter } from './writer.ts'
 
 /** What a server asked for, and the key that answers it. */
 interface Challenge {
-  readonly realm: string
-  readonly nonce: string
+  /** As they came, and as they go back: some servers have nonces that are no text. */
+  readonly realm: Uint8Array
+  readonly nonce: Uint8Array
   /** PASSWORD-ALGORITHMS as it came, to be sent back as it is; undefined from servers of RFC 5389. */
   readonly algorithms: Uint8Array | undefined
   readonly algorithm: PasswordAlgorithm
@@ -46,9 +54,10 @@ export class LongTermCredential {
     this.#password = password
   }
 
-  /** Undefined until the server has asked. */
+  /** Undefined until the server has asked. What is not UTF-8 is replaced: fit for reports only. */
   get realm(): string | undefined {
-    return this.#challenge?.realm
+    const realm = this.#challenge?.realm
+    return realm === undefined ? undefined : new TextDecoder().decode(realm)
   }
 
   /** Credentials that expire: what follows goes out under these. What the server asked for stays. */
@@ -68,7 +77,7 @@ export class LongTermCredential {
     if (challenge === undefined) return UNAUTHENTICATED
     if (challenge.userhash === undefined) writer.text(Attribute.Username, challenge.username)
     else writer.bytes(Attribute.Userhash, challenge.userhash)
-    writer.text(Attribute.Realm, challenge.realm).text(Attribute.Nonce, challenge.nonce)
+    writer.bytes(Attribute.Realm, challenge.realm).bytes(Attribute.Nonce, challenge.nonce)
     if (challenge.algorithms === undefined) writer.integrity(challenge.key)
     else {
       // RFC 8489 9.2.5: the list goes back as it came, so that a list shortened on the way is noticed by the server.
@@ -93,8 +102,7 @@ export class LongTermCredential {
   accepts(response: Message, attempt: Attempt): boolean {
     const code = response.class === 'error' ? response.errorCode()?.code : undefined
     if (code === StunError.Unauthenticated || code === StunError.StaleNonce) return true
-    const nonce = response.text(Attribute.Nonce)
-    const listed = nonce !== undefined && nonceFeatures(nonce)?.passwordAlgorithms === true
+    const listed = featuresOf(response.value(Attribute.Nonce))?.passwordAlgorithms === true
     if (listed && !response.has(Attribute.PasswordAlgorithms)) return false
     return attempt.challenge === undefined || this.verify(response, attempt) === 'valid'
   }
@@ -106,11 +114,11 @@ export class LongTermCredential {
     const stale = error.code === StunError.StaleNonce
     if (!stale && error.code !== StunError.Unauthenticated) return giveUp(`error ${error.code} ${error.reason}`)
     const used = attempt.challenge
-    const nonce = response.text(Attribute.Nonce)
-    const realm = response.text(Attribute.Realm) ?? (stale ? used?.realm : undefined)
+    const nonce = response.value(Attribute.Nonce)
+    const realm = response.value(Attribute.Realm) ?? (stale ? used?.realm : undefined)
     if (nonce === undefined || realm === undefined) return giveUp(`error ${error.code} without REALM or NONCE`)
     const algorithms = response.value(Attribute.PasswordAlgorithms)
-    if (algorithms === undefined && nonceFeatures(nonce)?.passwordAlgorithms === true) {
+    if (algorithms === undefined && featuresOf(nonce)?.passwordAlgorithms === true) {
       // RFC 8489 9.2.1: the nonce says that there was a list. Someone on the path took it away.
       return giveUp('PASSWORD-ALGORITHMS was removed on the way: a bid-down attack')
     }
@@ -119,24 +127,24 @@ export class LongTermCredential {
     }
     if (used !== undefined) {
       // RFC 8489 9.2.5: the same answer to the same question would be refused again.
-      const same = used.realm === realm && used.username === this.#username && used.password === this.#password
+      const same = equal(used.realm, realm) && used.username === this.#username && used.password === this.#password
       if (!stale && same) return giveUp(`the server refuses user name or password: ${error.reason}`)
-      if (stale && used.nonce === nonce && this.#challenge === used) return giveUp('the server calls the nonce stale that it gives out')
+      if (stale && equal(used.nonce, nonce) && this.#challenge === used) return giveUp('the server calls the nonce stale that it gives out')
       // Once agreed on, SHA-256 is not given up again for a message that proves nothing (RFC 8489 9.2.5, last rule).
       if (used.algorithms !== undefined && algorithms === undefined) {
         return giveUp('the server no longer offers password algorithms: a bid-down attack')
       }
     }
-    this.#adopt(realm, nonce, algorithms?.slice())
+    this.#adopt(realm.slice(), nonce.slice(), algorithms?.slice())
     return RETRY
   }
 
-  #adopt(realm: string, nonce: string, algorithms: Uint8Array | undefined): void {
+  #adopt(realm: Uint8Array, nonce: Uint8Array, algorithms: Uint8Array | undefined): void {
     const [username, password] = [this.#username, this.#password]
     const algorithm = (algorithms === undefined ? undefined : decodePasswordAlgorithms(algorithms)?.[0]) ?? 'MD5'
     const last = this.#challenge
     const sameUser = last?.username === username && last.password === password
-    const sameKey = sameUser && last.realm === realm && last.algorithm === algorithm
+    const sameKey = sameUser && equal(last.realm, realm) && last.algorithm === algorithm
     this.#challenge = {
       realm,
       nonce,
@@ -144,11 +152,20 @@ export class LongTermCredential {
       algorithm,
       username,
       password,
-      userhash: nonceFeatures(nonce)?.usernameAnonymity === true ? userhash(username, realm) : undefined,
+      userhash: featuresOf(nonce)?.usernameAnonymity === true ? userhash(username, realm) : undefined,
       key: sameKey ? last.key : IntegrityKey.longTerm(username, realm, password, algorithm),
     }
     this.#attempt = { challenge: this.#challenge }
   }
+}
+
+/** The cookie is ASCII; what follows it may be any bytes. */
+function featuresOf(nonce: Uint8Array | undefined): SecurityFeatures | undefined {
+  return nonce === undefined ? undefined : nonceFeatures(String.fromCharCode(...nonce.subarray(0, COOKIE_LENGTH)))
+}
+
+function equal(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && a.every((byte, i) => byte === b[i])
 }
 
 function giveUp(reason: string): Reaction {

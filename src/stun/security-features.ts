@@ -3,7 +3,7 @@
  * 14.12) and USERHASH (14.4). Who uses them when is in long-term-client.ts and long-term-server.ts.
  */
 import { sha256 } from '@noble/hashes/sha2.js'
-import { opaqueString, type PasswordAlgorithm } from './integrity-key.ts'
+import { COLON, opaqueBytes, type PasswordAlgorithm } from './integrity-key.ts'
 
 export interface SecurityFeatures {
   /** Bit 0: PASSWORD-ALGORITHMS comes with this nonce. */
@@ -12,8 +12,10 @@ export interface SecurityFeatures {
   readonly usernameAnonymity: boolean
 }
 
+/** Characters of a nonce's cookie. */
+export const COOKIE_LENGTH = 13
 const COOKIE = /^obMatJos2[A-Za-z0-9+/]{4}/
-const BASE64 = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/'
+export const BASE64 = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/'
 /** RFC 8489 18.5.1. */
 const NUMBERS: Readonly<Record<PasswordAlgorithm, number>> = { MD5: 1, 'SHA-256': 2 }
 
@@ -30,9 +32,9 @@ export function nonceFeatures(nonce: string): SecurityFeatures | undefined {
   return { passwordAlgorithms: (bits & 32) !== 0, usernameAnonymity: (bits & 16) !== 0 }
 }
 
-/** The value of USERHASH: 32 bytes of SHA-256 (RFC 8489 14.4). */
-export function userhash(username: string, realm: string): Uint8Array {
-  return sha256(new TextEncoder().encode(`${opaqueString(username)}:${opaqueString(realm)}`))
+/** The value of USERHASH: 32 bytes of SHA-256 (RFC 8489 14.4). A realm that is no text counts as it is. */
+export function userhash(username: string, realm: string | Uint8Array): Uint8Array {
+  return sha256.create().update(opaqueBytes(username)).update(COLON).update(opaqueBytes(realm)).digest()
 }
 
 /** The value of PASSWORD-ALGORITHMS, best first; of PASSWORD-ALGORITHM for a list of one. */
