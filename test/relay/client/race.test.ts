@@ -79,6 +79,7 @@ describe('C66 the way to a relay', () => {
         outlet: {
           measured: () => void at.push(host.clock.now()),
           allocated: () => {},
+          ended: () => undefined,
           lost: () => {},
           failed: () => {},
           datagram: () => {},
@@ -239,6 +240,7 @@ describe('C68 connections to a relay', () => {
       outlet: {
         measured: () => {},
         allocated: () => {},
+        ended: () => undefined,
         lost: () => {},
         failed: (_, error) => void errors.push(error),
         datagram: () => {},
