@@ -18,11 +18,17 @@ import type { ConnectionHandler, RelayTransport, ServerConnection } from './serv
 const SWEEP_INTERVAL = 15_000
 const IDLE_SWEEPS = 12
 
+/** Bytes: what a Send indication to an IPv6 peer leaves of the longest UDP datagram. */
+const LONGEST = 65_507 - 51
+
 /** What an allocation tells its user; `RelayOutlet` has more. */
 export interface AllocationOutlet {
   /** `data` is the receiver's. */
   datagram(allocation: Allocation, data: Uint8Array, from: Address): void
-  /** Nothing can be sent to that peer: `EACCES` when the relay forbids it, `ENETUNREACH` without a relayed address of its family, `ENOBUFS` where a limit is reached. */
+  /**
+   * Nothing can be sent to that peer: `EACCES` when the relay forbids it, `ENETUNREACH` without a relayed address of its family, `ENOBUFS`
+   * where a limit of the relay's is reached. `EMSGSIZE`: not that datagram.
+   */
   sendFailed(allocation: Allocation, to: Address, failure: SendFailure): void
   drained(allocation: Allocation): void
 }
@@ -181,7 +187,7 @@ export class Allocation {
   send(data: Uint8Array, to: Address, payload: boolean): boolean {
     const peer = to === this.#lastTo ? (this.#lastPeer as Peer) : this.#peer(to)
     peer.used = this.#sweeps
-    if (peer.channel === 0 || this.#state !== 'live') return this.#sendWithout(peer, data, payload)
+    if (peer.channel === 0 || data.length > LONGEST || this.#state !== 'live') return this.#sendWithout(peer, data, payload)
     this.counters.sent++
     this.counters.sentBytes += data.length
     return this.#connection.sendData(encodeChannelData(peer.channel, data, this.#connection.padded))
@@ -264,6 +270,7 @@ export class Allocation {
     const { permission, address } = peer
     permission.used = this.#sweeps
     if (!this.#reaches(address)) this.#failSoon(address, 'ENETUNREACH')
+    else if (data.length > LONGEST) this.#failSoon(address, 'EMSGSIZE')
     else {
       this.#permissions.need(permission)
       if (permission.state === 'stands') {
