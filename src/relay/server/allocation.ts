@@ -106,8 +106,9 @@ export class Allocation implements Traffic {
 
   /** @param lifetime milliseconds from now */
   refresh(lifetime: number): void {
-    this.#expires = this.#around.timers.now() + lifetime
-    this.#arm(this.#expires)
+    const now = this.#around.timers.now()
+    this.#expires = now + lifetime
+    this.peersChanged(now)
   }
 
   /** Gives up the relayed address of one family (RFC 8656 8.2). */
