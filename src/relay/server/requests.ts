@@ -163,6 +163,8 @@ export class Requests {
   }
 
   #identified(request: Message, link: Link, identity: Identity | Busy): void | Promise<void> {
+    // The relay, or its connection, may have been closed while a password was waited for.
+    if (link.gone) return
     if (identity === 'busy') this.#options.around.counters.ignored.busy++
     else if (identity.kind === 'refused') this.#turnAway(request, link, identity)
     else return this.#act(request, link, identity)
