@@ -7,7 +7,7 @@ export {
   type Mapping,
   parseCandidate,
   type RelayCredentials,
-  type RelayStatus,
+  type RelayServerStatus,
   type RTCIceCandidateLike,
   toRTCIceCandidate,
 } from './candidates/index.ts'

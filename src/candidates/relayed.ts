@@ -32,7 +32,7 @@ export interface RelayServer {
 }
 
 /** What one server gave. */
-export interface RelayStatus {
+export interface RelayServerStatus {
   /** As configured. */
   readonly server: string
   /** `down`: it gives nothing now, `failure` says why. `reserve`: it answers, nearer ones are in use. */
@@ -93,7 +93,7 @@ export interface RelayOutlet {
   /** `distances` says more than before. */
   measured(): void
   /** What `status` says of a server is new. */
-  changed(server: RelayStatus): void
+  changed(server: RelayServerStatus): void
   datagram(base: RelayBase, data: Uint8Array, from: Address): void
   sendFailed(base: RelayBase, to: Address, failure: SendFailure): void
   drained(base: RelayBase): void
@@ -140,7 +140,7 @@ export class RelayGatherer {
     this.#options = options
   }
 
-  get status(): readonly RelayStatus[] {
+  get status(): readonly RelayServerStatus[] {
     return this.#entries.map(statusOf)
   }
 
@@ -372,7 +372,7 @@ export class RelayGatherer {
   }
 }
 
-function statusOf({ text, client, wanted, down }: Entry): RelayStatus {
+function statusOf({ text, client, wanted, down }: Entry): RelayServerStatus {
   const { allocation, failure, rtt, transport } = client
   const state =
     allocation !== undefined ? 'allocated' : down || failure !== undefined ? 'down' : rtt !== undefined && !wanted ? 'reserve' : 'asked'

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { parseCandidate } from '../../src/candidates/index.ts'
 import { createTraversal } from '../../src/index.ts'
 import type { Lab, Router } from '../../src/lab/index.ts'
-import { createLab, join, meet, say } from './meeting.ts'
+import { createLab, join, meet, SERVER, say, serveStun } from './meeting.ts'
 import { relayedPeer, type ServedRelay, serveRelay, startRelay, stream, turn, USER } from './relays.ts'
 
 const HARD = { nat: 'symmetricRandom' } as const
@@ -127,7 +127,7 @@ describe('several relays', () => {
     join(lab, a, b)
     await lab.until(Promise.all([a.session.ready, b.session.ready]))
     await lab.run(10_000)
-    for (const { session } of [a, b]) expect(Math.round(session.path?.rtt ?? 0)).toBe(80)
+    for (const { session } of [a, b]) expect(session.path?.rtt).toBeLessThan(85)
     const at = relays.get('middle')?.host.addresses[0]?.ip
     const ends = [a, b].flatMap(({ session }) => [session.path?.local, session.path?.remote])
     expect(ends.some((end) => end?.type === 'relay' && end.ip === at)).toBe(true)
@@ -212,6 +212,7 @@ describe('credentials that expire', () => {
   it('are asked for again in time, and nothing is lost when the allocation is replaced', async () => {
     const lab = createLab({ seed: 11 })
     const asked: number[] = []
+    await serveStun(lab)
     await serveRelay(lab, 'one', { users: undefined, authenticate: (name: string) => `password of ${name}` } as never)
     const credentials = () => {
       asked.push(lab.clock.now())
@@ -224,7 +225,7 @@ describe('credentials that expire', () => {
       credentials,
     })
     const peerA = meet('a', a, 'b')
-    const b = await relayedPeer(lab.host('b', { behind: lab.router('rb', HARD) }), 'a', [])
+    const b = await relayedPeer(lab.host('b', { behind: lab.router('rb', HARD) }), 'a', [SERVER])
     join(lab, peerA, b)
     await lab.until(Promise.all([peerA.session.ready, b.session.ready]))
     const flow = stream(lab, peerA, b)

@@ -6,11 +6,12 @@ import type { SallyportError } from '../../errors.ts'
 import { type Address, type Random, randomFraction, type SendFailure, type Timer, type Timers } from '../../net/index.ts'
 import { Attribute, looksLikeStun, Message, MessageWriter, Method, type RetransmissionSchedule, StunError } from '../../stun/index.ts'
 import { channelOf, channelPayload, encodeChannelData, looksLikeChannelData } from '../channel-data.ts'
+import type { RelayTransport } from '../transport.ts'
 import { Channels, type Peer } from './channels.ts'
 import { type AllocationControl, type Permission, Permissions } from './permissions.ts'
 import { refusal, relayError } from './relay-error.ts'
 import type { Answer, Requests } from './requests.ts'
-import type { ConnectionHandler, RelayTransport, ServerConnection } from './server-connection.ts'
+import type { ConnectionHandler, ServerConnection } from './server-connection.ts'
 
 /** Seconds asked for: what servers give by default (RFC 8656 3.2). */
 export const LIFETIME_SECONDS = 600

@@ -7,6 +7,7 @@ import { SallyportError } from '../../errors.ts'
 import { type Address, type Family, type Network, pacerOf, randomFraction, type Timer, type Timers } from '../../net/index.ts'
 import { Attribute, LongTermCredential, Message, MessageWriter, Method, type ServerUri, StunError } from '../../stun/index.ts'
 import { looksLikeChannelData } from '../channel-data.ts'
+import type { RelayTransport } from '../transport.ts'
 import { Allocation, type AllocationOutlet, type Grant, LIFETIME_SECONDS } from './allocation.ts'
 import { CredentialSource, type RelayCredentials } from './credential-source.ts'
 import { type Leg, type RaceParts, race, type Way, waysOf, writeRequestedTransport } from './race.ts'
@@ -14,7 +15,6 @@ import { Redirections } from './redirections.ts'
 import { refusal, relayError } from './relay-error.ts'
 import type { Answer, Requests } from './requests.ts'
 import { retryDelay } from './retry-delay.ts'
-import type { RelayTransport } from './server-connection.ts'
 
 /** Milliseconds that a connection is kept whose server waits for credentials, and between measurements without an allocation. */
 const IDLE_KEPT = 30_000

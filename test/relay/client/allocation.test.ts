@@ -1,5 +1,4 @@
 import { describe, expect, it } from 'vitest'
-import { Attribute, Method } from '../../../src/stun/index.ts'
 import { texts } from '../../lab/talk.ts'
 import { Scene } from './scene.ts'
 
