@@ -42,8 +42,8 @@ export interface Base {
   readonly rank: number
   /** The user wants nobody to learn of this address: it is neither told nor shown by a packet that no NAT would change. */
   readonly hidden: boolean
-  /** It will be closed soon: what works elsewhere should go there before. */
-  readonly retiring: boolean
+  /** It will be closed soon: what works elsewhere should go there before. When that was known; infinity as a rule. */
+  readonly retiringSince: number
   /**
    * As `DatagramSocket.send`: never throws; false when the queue is full; `report` asks to be told when the system refuses.
    * An `opener` travels a few hops only: through our own NAT, not to the peer's.

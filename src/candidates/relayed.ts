@@ -56,7 +56,7 @@ export class RelayBase implements Base {
   readonly links = []
   readonly rank: number
   readonly hidden = false
-  retiring = false
+  retiringSince = Number.POSITIVE_INFINITY
   /** As configured. */
   readonly server: string
   readonly allocation: Allocation
@@ -72,6 +72,10 @@ export class RelayBase implements Base {
   /** Checks ask to be told of refusals; what does not is the application's, and worth a channel. */
   send(data: Uint8Array, to: Address, report = false): boolean {
     return this.allocation.send(data, to, !report)
+  }
+
+  get retiring(): boolean {
+    return this.retiringSince < Number.POSITIVE_INFINITY
   }
 
   expect(to: Address): void {
@@ -201,6 +205,7 @@ export class RelayGatherer {
         measured: () => this.#fill(),
         allocated: (_client, allocation) => this.#allocated(entry, allocation),
         lost: (_client, allocation, error) => this.#lost(entry, allocation, error.message),
+        ended: (_client, allocation) => this.#removeAll(allocation, 'its credentials expire'),
         failed: () => this.#failed(entry),
         datagram: (allocation, data, from) => {
           const base = this.#baseOf(allocation, from)
@@ -298,9 +303,8 @@ export class RelayGatherer {
     entry.retirement = this.#options.timers.after(FAREWELL, () => {
       entry.retirement = undefined
       entry.wanted = false
-      const bases = this.#basesAt(entry.client)
+      for (const { allocation } of this.#basesAt(entry.client)) this.#removeAll(allocation, 'nearer relays are in use')
       entry.client.release()
-      for (const base of bases) this.#remove(base, 'nearer relays are in use')
       this.#tell()
     })
   }
@@ -322,9 +326,8 @@ export class RelayGatherer {
 
   #lost(entry: Entry, allocation: Allocation, reason: string): void {
     const bases = this.#bases.get(allocation) ?? []
-    const retiring = bases.some((base) => base.retiring)
-    for (const base of bases) this.#remove(base, reason)
-    if (!retiring) entry.down = true
+    if (!bases.some((base) => base.retiring)) entry.down = true
+    this.#removeAll(allocation, reason)
     this.#fill()
   }
 
@@ -335,13 +338,14 @@ export class RelayGatherer {
 
   #announceEnd(base: RelayBase): void {
     if (base.retiring) return
-    base.retiring = true
+    base.retiringSince = this.#options.timers.now()
     this.#options.outlet.retiring(base)
   }
 
-  #remove(base: RelayBase, reason: string): void {
-    this.#bases.delete(base.allocation)
-    this.#options.outlet.removed(base, reason)
+  #removeAll(allocation: Allocation, reason: string): void {
+    const bases = this.#bases.get(allocation) ?? []
+    this.#bases.delete(allocation)
+    for (const base of bases) this.#options.outlet.removed(base, reason)
   }
 
   #basesAt(client: RelayClient, except?: Allocation): readonly RelayBase[] {

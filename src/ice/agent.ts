@@ -175,7 +175,7 @@ export class IceAgent implements Agent {
     for (const pair of this.pairs) {
       if (!gone.includes(pair.remote)) continue
       if (pair.valid) {
-        pair.abandoned = pair.remote.type === 'relay'
+        if (pair.remote.type === 'relay') pair.abandonedSince = Math.min(pair.abandonedSince, now)
         pair.suspect = true
         pair.nextCheckAt = now
       } else this.#remove(pair, 'the peer withdrew this address')

@@ -58,7 +58,7 @@ export class CheckList {
     if (to === undefined || shows(local, to)) return undefined
     const known = this.find(local.base, to)
     if (known !== undefined) {
-      known.abandoned = false
+      known.abandonedSince = Number.POSITIVE_INFINITY
       if (known.remote.type === 'prflx' && remote.type !== 'prflx') {
         known.remote = remote
         known.reprioritise(controlling)

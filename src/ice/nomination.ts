@@ -21,6 +21,8 @@ export function bestValid(pairs: readonly Pair[]): Pair | undefined {
 /** A better kind, a clearly shorter round trip, or about the same round trip and a higher priority. */
 export function isBetter(candidate: Pair, current: Pair): boolean {
   if (isDoubtful(candidate) !== isDoubtful(current)) return isDoubtful(current)
+  // Of two that will be gone, the one that will be here longer.
+  if (candidate.leavingSince !== current.leavingSince) return candidate.leavingSince > current.leavingSince
   if (candidate.kind !== current.kind) return candidate.kind === 'direct'
   const gain = (current.rtt ?? 0) - (candidate.rtt ?? 0)
   if (Math.abs(gain) > RTT_MARGIN) return gain > 0
@@ -28,8 +30,8 @@ export function isBetter(candidate: Pair, current: Pair): boolean {
 }
 
 /** Several questions in a row without an answer, or withdrawn: consent lasts longer, but a pair that answers is to be preferred. */
-export function isDoubtful({ leaving, hurried, suspect, unanswered }: Pair): boolean {
-  return leaving || suspect || unanswered >= (hurried ? DOUBTFUL_NOMINATIONS : DOUBTFUL_QUESTIONS)
+export function isDoubtful({ leavingSince, hurried, suspect, unanswered }: Pair): boolean {
+  return leavingSince < Number.POSITIVE_INFINITY || suspect || unanswered >= (hurried ? DOUBTFUL_NOMINATIONS : DOUBTFUL_QUESTIONS)
 }
 
 /**

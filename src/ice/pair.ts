@@ -74,8 +74,8 @@ export class Pair {
   suspect = false
   /** What is sent seems to get nowhere: asked quickly until there is an answer; see `question`. */
   questioned = false
-  /** The peer is about to give up the relayed address at its end. */
-  abandoned = false
+  /** When the peer said that it gives up the relayed address at its end; infinity as a rule. */
+  abandonedSince: number = Number.POSITIVE_INFINITY
   /** Datagrams of the peer's that came over it. */
   datagrams = 0
   /** Why it is failed, in words. */
@@ -102,9 +102,9 @@ export class Pair {
     return `${this.local.foundation} ${this.remote.foundation}`
   }
 
-  /** It works still, perhaps, but not for long. */
-  get leaving(): boolean {
-    return this.abandoned || this.base.retiring
+  /** Since when it is known that it will not work for long; infinity as a rule. */
+  get leavingSince(): number {
+    return Math.min(this.abandonedSince, this.base.retiringSince)
   }
 
   /** Its checks follow each other quickly until there is an answer. */

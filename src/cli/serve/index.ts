@@ -2,7 +2,7 @@
 import { colours } from '../format.ts'
 import { asUsage } from './errors.ts'
 import { JsonReporter, type Reporter, TextReporter } from './reporter.ts'
-import type { Report, Service, Tell } from './service.ts'
+import type { Report, Service, Tell, WorkerStart } from './service.ts'
 import { readSetup, readTlsFiles, type ServeSetup } from './setup.ts'
 import { Signals } from './signals.ts'
 
@@ -15,7 +15,11 @@ export async function serve(args: readonly string[]): Promise<number> {
   let service: Service | undefined
   const signals = new Signals(setup.tlsFiles === undefined ? undefined : () => void renew(setup, service, tell))
   signals.listen()
-  const { service: opened, shared } = await open(setup, tell).catch((error: unknown) => {
+  const {
+    service: opened,
+    workers,
+    shared,
+  } = await open(setup, tell).catch((error: unknown) => {
     throw asUsage(error)
   })
   service = opened
@@ -27,7 +31,7 @@ export async function serve(args: readonly string[]): Promise<number> {
       endpoint = await serveMetrics(prometheus, metrics, () => opened.report())
     }
     const { listening } = opened
-    reporter.start({ listening, relay: setup.relay !== undefined, metrics: endpoint?.url, workers: setup.workers, shared })
+    reporter.start({ listening, relay: setup.relay !== undefined, metrics: endpoint?.url, workers, shared })
     if ((await signals.next()) === 'drain') await drain(opened, setup, tell, signals)
     last = await opened.report().catch(() => undefined)
   } finally {
@@ -39,19 +43,27 @@ export async function serve(args: readonly string[]): Promise<number> {
   return 0
 }
 
-async function open(setup: ServeSetup, tell: Tell): Promise<{ readonly service: Service; readonly shared: boolean }> {
+interface Opened {
+  readonly service: Service
+  readonly workers: readonly WorkerStart[] | undefined
+  /** Whether all workers are at one port. */
+  readonly shared: boolean
+}
+
+async function open(setup: ServeSetup, tell: Tell): Promise<Opened> {
+  const alone = { workers: undefined, shared: false }
   const { relay, workers } = setup
   if (relay === undefined) {
     const { StunService } = await import('./stun-service.ts')
-    return { service: await StunService.open(setup), shared: false }
+    return { service: await StunService.open(setup), ...alone }
   }
   if (workers === undefined) {
     const { RelayService } = await import('./relay-service.ts')
-    return { service: await RelayService.open(relay, tell), shared: false }
+    return { service: await RelayService.open(relay, tell), ...alone }
   }
   const { WorkerPool } = await import('./workers/worker-pool.ts')
   const pool = await WorkerPool.open(relay, workers, tell)
-  return { service: pool, shared: pool.shared }
+  return { service: pool, workers: pool.workers, shared: pool.shared }
 }
 
 /** Until the last allocation is gone, time is over, or somebody asks again. */

@@ -3,14 +3,15 @@
 import { printable } from '../../path/index.ts'
 import type { Colours } from '../format.ts'
 import { plural } from '../format.ts'
-import type { Listening, Report, ServeEvent } from './service.ts'
+import type { Listening, Report, ServeEvent, WorkerStart } from './service.ts'
 
 export interface Start {
   readonly listening: Listening
   readonly relay: boolean
   /** URL. */
   readonly metrics: string | undefined
-  readonly workers: number | undefined
+  /** Undefined where there are none. */
+  readonly workers: readonly WorkerStart[] | undefined
   /** Whether all workers are at one port. */
   readonly shared: boolean
 }
@@ -69,7 +70,7 @@ export class TextReporter implements Reporter {
     if (metrics !== undefined) console.log(`Metrics at ${bold(metrics)}`)
     if (workers !== undefined) {
       const where = shared ? 'on the same ports' : 'each on its own ports, since this Node.js cannot share them: tell clients of all'
-      console.log(dim(`${plural(workers, 'worker')}, ${where}.`))
+      console.log(dim(`${plural(workers.length, 'worker')}, ${where}.`))
     }
     if (!relay) console.log(dim('No relay: --user NAME:PASSWORD or --secret-file FILE turns one on; sallyport help serve tells more.'))
     console.log(dim('Ctrl-C stops it.'))

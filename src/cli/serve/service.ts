@@ -12,6 +12,14 @@ export interface Listening {
   readonly uris: readonly string[]
 }
 
+/** What is told of a worker at the beginning. */
+export interface WorkerStart {
+  /** From 1. */
+  readonly worker: number
+  readonly pid: number
+  readonly udp: readonly string[]
+}
+
 export interface WorkerReport {
   /** From 1. */
   readonly worker: number

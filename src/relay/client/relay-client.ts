@@ -36,6 +36,8 @@ export interface RelayOutlet extends AllocationOutlet {
   allocated(client: RelayClient, allocation: Allocation): void
   /** It is dead. The client gets another one by itself while one is wanted. Not told of what was given back. */
   lost(client: RelayClient, allocation: Allocation, error: SallyportError): void
+  /** One that was replaced is given back now: the 10 s are over. */
+  ended(client: RelayClient, allocation: Allocation): void
   /** An attempt failed. The client tries again by itself, after growing waits. */
   failed(client: RelayClient, error: SallyportError): void
 }
@@ -411,6 +413,7 @@ export class RelayClient {
   #retire(allocation: Allocation, after: number): void {
     const over = (): void => {
       this.#retired.set(allocation, undefined)
+      if (after > 0) this.#options.outlet.ended(this, allocation)
       allocation.end(() => this.#retired.delete(allocation))
     }
     if (after === 0) over()

@@ -1,17 +1,12 @@
 /** How workers share what there is one of: the ports they listen on, the ports of relayed addresses, the bytes a second. */
+import type { Network } from '../../../net/index.ts'
 import { UsageError } from '../../usage.ts'
-import type { Listening } from '../service.ts'
 import type { RelaySetup } from '../setup.ts'
 
 /** RFC 8656 7.2. */
 const RELAY_PORTS = { min: 49_152, max: 65_535 }
-
-/** Where a worker listened, to listen there again. */
-export interface WorkerPorts {
-  readonly port: number
-  readonly tlsPort: number
-  readonly alternatePort: number | undefined
-}
+/** Times that another port is tried, when one is free for UDP and not for TCP. */
+const TRIES = 20
 
 /**
  * The setup of one of `count` workers, from 0.
@@ -63,14 +58,39 @@ function portShare(
   return { min: start, max: index === count - 1 ? max : start + size - 1 }
 }
 
-/** What a worker told, for the next start. */
-export function portsOf({ udp, tcp, tls }: Listening): WorkerPorts {
-  const numbers = (keys: readonly string[]): readonly number[] => keys.map((key) => Number(key.slice(key.lastIndexOf(':') + 1)))
-  const [port = 0] = numbers([...udp, ...tcp])
-  const [tlsPort = 0] = numbers(tls)
-  return { port, tlsPort, alternatePort: numbers(udp).find((other) => other !== port) }
+/**
+ * With ports that are free now in place of those that may be any. A worker that dies has to come back where it was, in both families and with
+ * all transports. Rejects with SallyportError `ERR_BIND`.
+ */
+export async function withPorts(setup: RelaySetup, network: Network): Promise<RelaySetup> {
+  const { port, tlsPort, alternatePort } = setup
+  if (port !== 0 && tlsPort !== 0 && alternatePort !== 0) return setup
+  const drawn: number[] = []
+  const some = async (): Promise<number> => {
+    const free = await freePort(network, drawn)
+    drawn.push(free)
+    return free
+  }
+  return {
+    ...setup,
+    ...(port === 0 ? { port: await some() } : {}),
+    ...(tlsPort === 0 ? { tlsPort: await some() } : {}),
+    ...(alternatePort === 0 || (alternatePort === undefined && port === 0) ? { alternatePort: await some() } : {}),
+  }
 }
 
-export function at(setup: RelaySetup, { port, tlsPort, alternatePort }: WorkerPorts): RelaySetup {
-  return { ...setup, port, tlsPort, ...(alternatePort === undefined ? {} : { alternatePort }) }
+async function freePort(network: Network, but: readonly number[]): Promise<number> {
+  for (let tries = 1; ; tries++) {
+    const socket = await network.bind({ family: 4 })
+    const { port } = socket.local
+    try {
+      const listener = await network.listen({ family: 4, port }, (stream) => stream.destroy())
+      listener.close()
+      if (!but.includes(port)) return port
+    } catch (error) {
+      if (tries === TRIES) throw error
+    } finally {
+      socket.close()
+    }
+  }
 }

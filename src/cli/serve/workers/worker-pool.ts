@@ -6,12 +6,12 @@ import { randomBytes } from 'node:crypto'
 import { performance } from 'node:perf_hooks'
 import { SallyportError } from '../../../errors.ts'
 import type { TlsIdentity } from '../../../net/index.ts'
-import { canReusePort } from '../../../net/node/index.ts'
+import { canReusePort, nodeNetwork } from '../../../net/node/index.ts'
 import type { RelayCounters, RelayEvent } from '../../../relay/index.ts'
-import type { Listening, Report, ServeEvent, Service, Tell } from '../service.ts'
+import type { Listening, Report, ServeEvent, Service, Tell, WorkerStart } from '../service.ts'
 import type { RelaySetup } from '../setup.ts'
 import { SharedLedger } from './shared-ledger.ts'
-import { assertApart, at, portsOf, shareOf, type WorkerPorts } from './shares.ts'
+import { assertApart, shareOf, withPorts } from './shares.ts'
 import { addCounters, addStatuses } from './totals.ts'
 import { WorkerOrder } from './worker-order.ts'
 import { WorkerProcess } from './worker-process.ts'
@@ -26,7 +26,6 @@ interface Slot {
   readonly index: number
   readonly setup: RelaySetup
   worker: WorkerProcess | undefined
-  ports: WorkerPorts | undefined
   listening: Listening | undefined
   /** Of its allocations. */
   readonly relayed: Set<string>
@@ -61,16 +60,18 @@ export class WorkerPool implements Service {
   static async open(setup: RelaySetup, count: number, tell: Tell): Promise<WorkerPool> {
     const shared = await canReusePort()
     assertApart(setup, count, shared)
-    const common = { ...setup, nonceSecret: new Uint8Array(randomBytes(32)) }
-    const slots = Array.from({ length: count }, (_, index): Slot => {
-      const own = shareOf(common, index, count, shared)
-      const blank = { worker: undefined, ports: undefined, listening: undefined, timer: undefined }
-      return { index, setup: own, ...blank, relayed: new Set(), startedAt: 0, delay: FIRST_DELAY }
-    })
+    const secret = { ...setup, nonceSecret: new Uint8Array(randomBytes(32)) }
+    const common = shared ? await withPorts(secret, nodeNetwork()) : secret
+    const slots: Slot[] = []
+    for (let index = 0; index < count; index++) {
+      const own = await withPorts(shareOf(common, index, count, shared), nodeNetwork())
+      const blank = { worker: undefined, listening: undefined, timer: undefined }
+      slots.push({ index, setup: own, ...blank, relayed: new Set(), startedAt: 0, delay: FIRST_DELAY })
+    }
     const ledger = new SharedLedger(setup.quotas.allocations, setup.quotas.allocationsPerUser)
     const pool = new WorkerPool(slots, shared, ledger, tell)
     try {
-      // One after the other: the first one finds the port, and all hold their ports in the same order.
+      // One after the other: so all of them hold all of their ports in the same order.
       for (const slot of slots) await pool.#start(slot)
     } catch (error) {
       await pool.close()
@@ -88,6 +89,11 @@ export class WorkerPool implements Service {
     const all = this.#slots.flatMap(({ listening }) => (listening === undefined ? [] : [listening]))
     const each = (pick: (listening: Listening) => readonly string[]): readonly string[] => [...new Set(all.flatMap(pick))]
     return { udp: each(({ udp }) => udp), tcp: each(({ tcp }) => tcp), tls: each(({ tls }) => tls), uris: each(({ uris }) => uris) }
+  }
+
+  /** Who they are and where each listens for UDP. */
+  get workers(): readonly WorkerStart[] {
+    return this.#slots.map(({ index, worker, listening }) => ({ worker: index + 1, pid: worker?.pid ?? 0, udp: listening?.udp ?? [] }))
   }
 
   async report(): Promise<Report> {
@@ -124,10 +130,7 @@ export class WorkerPool implements Service {
   }
 
   async #start(slot: Slot): Promise<void> {
-    const { index } = slot
-    const first = this.#shared ? this.#slots.find(({ ports }) => ports !== undefined) : slot
-    const ports = first?.ports
-    const setup = ports === undefined ? slot.setup : at(slot.setup, ports)
+    const { index, setup } = slot
     const worker = WorkerProcess.spawn(index, {
       event: (_worker, event) => this.#event(slot, event),
       take: (from, id, user) => from.say({ order: 'verdict', id, verdict: this.#ledger.take(index, user) }),
@@ -137,7 +140,6 @@ export class WorkerPool implements Service {
     slot.worker = worker
     const listening = await worker.start(this.#tls === undefined ? setup : { ...setup, tls: this.#tls })
     slot.listening = listening
-    slot.ports = portsOf(listening)
     slot.startedAt = performance.now()
     this.#order.join(index)
     const others = this.#slots.filter((other) => other !== slot).flatMap(({ relayed }) => [...relayed])
@@ -190,8 +192,10 @@ export class WorkerPool implements Service {
     }
     if (this.#closed) return slot.worker?.close()
     this.#restarts++
-    if (slot.worker !== undefined) this.#tell({ event: 'worker-started', pid: slot.worker.pid }, slot.index + 1)
+    const { pid } = slot.worker as WorkerProcess
     this.#ordering = this.#ordering.then(() => this.#putInOrder())
+    await this.#ordering
+    if (!this.#closed) this.#tell({ event: 'worker-started', pid }, slot.index + 1)
   }
 
   /** Brings each worker back to the place where its clients look for it. */

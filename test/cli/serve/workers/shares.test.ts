@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest'
 import type { RelaySetup } from '../../../../src/cli/serve/setup.ts'
-import { assertApart, at, portsOf, shareOf } from '../../../../src/cli/serve/workers/shares.ts'
+import { assertApart, shareOf, withPorts } from '../../../../src/cli/serve/workers/shares.ts'
 import { UsageError } from '../../../../src/cli/usage.ts'
+import { createLab } from '../../../../src/lab/index.ts'
 
 const SETUP: RelaySetup = { port: 3478, tlsPort: 5349, quotas: { allocations: 100, allocationsPerUser: 10 } }
 
@@ -70,15 +71,18 @@ describe('the ports to listen on', () => {
     expect(() => assertApart({ ...SETUP, tlsPort: 3480 }, 3, false)).not.toThrow()
   })
 
-  it('are those it had, for a worker that is started again', () => {
-    const listening = {
-      udp: ['192.0.2.1:5000', '192.0.2.2:5000', '192.0.2.1:5001', '192.0.2.2:5001', '[2001:db8::1]:5000'],
-      tcp: ['192.0.2.1:5000'],
-      tls: ['[2001:db8::1]:5002'],
-      uris: [],
-    }
-    expect(portsOf(listening)).toEqual({ port: 5000, alternatePort: 5001, tlsPort: 5002 })
-    expect(at({ ...SETUP, port: 0 }, portsOf(listening))).toMatchObject({ port: 5000, alternatePort: 5001, tlsPort: 5002 })
+  it('are drawn before a worker begins where they may be any, so that it can come back to them', async () => {
+    const network = createLab({ seed: 1 }).host('relay')
+    const { port, tlsPort, alternatePort } = await withPorts({ ...SETUP, port: 0, tlsPort: 0 }, network)
+    const drawn = [port, tlsPort, alternatePort]
+    expect(new Set(drawn).size).toBe(3)
+    for (const one of drawn) expect(one).toBeGreaterThan(0)
+    // Free for both.
+    const socket = await network.bind({ family: 4, port: port ?? 0 })
+    const listener = await network.listen({ family: 4, port: port ?? 0 }, () => {})
+    socket.close()
+    listener.close()
+    expect(await withPorts(SETUP, network)).toBe(SETUP)
   })
 })
 
