@@ -14,7 +14,7 @@ const ALL_HOPS = 64
 /** A base on a socket of this machine. */
 export class HostBase implements Base {
   readonly kind = 'host'
-  readonly retiringSince = Number.POSITIVE_INFINITY
+  readonly retiringSince: number = Number.POSITIVE_INFINITY
   readonly id: number
   readonly address: Address
   readonly rank: number

@@ -2,7 +2,7 @@
  * Relayed addresses (RFC 8445 5.1.1.2, RFC 8656): every server that is listed is measured, the nearest get an allocation each, which serves
  * all sessions, and one that dies is replaced by the next at once. How an allocation is had and kept is in relay/client/.
  */
-import type { Address, Network, Pacer, SendFailure, Timer, Timers } from '../net/index.ts'
+import type { Address, Network, Pacer, Prefix, SendFailure, Timer, Timers } from '../net/index.ts'
 import { type Allocation, RelayClient } from '../relay/index.ts'
 import { formatServerUri, type ServerUri } from '../stun/index.ts'
 import type { Base } from './candidate.ts'
@@ -53,10 +53,10 @@ export class RelayBase implements Base {
   readonly kind = 'relay'
   readonly id: number
   readonly address: Address
-  readonly links = []
+  readonly links: readonly Prefix[] = []
   readonly rank: number
   readonly hidden = false
-  retiringSince = Number.POSITIVE_INFINITY
+  retiringSince: number = Number.POSITIVE_INFINITY
   /** As configured. */
   readonly server: string
   readonly allocation: Allocation

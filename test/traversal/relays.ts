@@ -46,6 +46,8 @@ export interface Flow {
   readonly sent: number
   readonly lost: readonly number[]
   readonly doubled: readonly number[]
+  /** Those that came after one that was sent later. */
+  readonly overtaken: number
   /** Milliseconds: the longest time in which nothing arrived. */
   readonly longestGap: number
 }
@@ -83,14 +85,18 @@ export function stream(lab: Lab, a: Peer, b: Peer): Stream {
     flow: (to) => {
       const got = new Map<number, number>()
       let longestGap = 0
+      let overtaken = 0
+      let highest = -1
       let last: number | undefined
       for (const { n, at } of arrivals[to]) {
         got.set(n, (got.get(n) ?? 0) + 1)
         longestGap = Math.max(longestGap, at - (last ?? at))
         last = at
+        if (n < highest) overtaken++
+        highest = Math.max(highest, n)
       }
       const all = Array.from({ length: sent }, (_, n) => n)
-      return { sent, lost: all.filter((n) => !got.has(n)), doubled: all.filter((n) => (got.get(n) ?? 0) > 1), longestGap }
+      return { sent, lost: all.filter((n) => !got.has(n)), doubled: all.filter((n) => (got.get(n) ?? 0) > 1), overtaken, longestGap }
     },
   }
 }

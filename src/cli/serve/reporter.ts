@@ -2,7 +2,7 @@
 
 import { printable } from '../../path/index.ts'
 import type { Colours } from '../format.ts'
-import { plural } from '../format.ts'
+import { plural, tidy } from '../format.ts'
 import type { Listening, Report, ServeEvent, WorkerStart } from './service.ts'
 
 export interface Start {
@@ -36,7 +36,7 @@ export class JsonReporter implements Reporter {
   }
 
   event({ event, ...rest }: ServeEvent, worker?: number): void {
-    const line = JSON.stringify({ event, time: new Date().toISOString(), ...(worker === undefined ? {} : { worker }), ...rest })
+    const line = JSON.stringify({ event, time: new Date().toISOString(), ...(worker === undefined ? {} : { worker }), ...rest }, tidied)
     if (this.#early === undefined) this.#write(line)
     else this.#early.push(line)
   }
@@ -99,6 +99,10 @@ export class TextReporter implements Reporter {
       console.log(`Stopped after ${plural(allocationsCreated, 'allocation')}, ${amount(bytesToPeers + bytesToClients)} relayed.`)
     }
   }
+}
+
+function tidied(_name: string, value: unknown): unknown {
+  return typeof value === 'number' ? tidy(value) : value
 }
 
 function wordsOf(event: ServeEvent): string {

@@ -15,9 +15,9 @@ import type { ConnectionHandler, ServerConnection } from './server-connection.ts
 
 /** Seconds asked for: what servers give by default (RFC 8656 3.2). */
 export const LIFETIME_SECONDS = 600
-/** Milliseconds between looks at what is due, and how many of them somebody may be silent before nothing is refreshed for him: 4 minutes. */
+/** Milliseconds between looks at what is due, and how many of them somebody may be silent before nothing is refreshed for him: 3 minutes. */
 const SWEEP_INTERVAL = 15_000
-const IDLE_SWEEPS = 16
+const IDLE_SWEEPS = 12
 /** The allocation is refreshed at this part of its life, spread by the other. */
 const REFRESH_AT = 0.45
 const REFRESH_SPREAD = 0.1
@@ -264,7 +264,16 @@ export class Allocation {
     let peer = this.#peers.get(to.key)
     if (peer === undefined) {
       const permission = this.#permissions.of(to, this.#sweeps)
-      peer = { address: to, permission, used: 0, channel: 0, binding: undefined, channelNotBefore: 0, channelsRefused: 0 }
+      peer = {
+        address: to,
+        permission,
+        used: 0,
+        carriesData: false,
+        channel: 0,
+        binding: undefined,
+        channelNotBefore: 0,
+        channelsRefused: 0,
+      }
       permission.peers++
       this.#peers.set(to.key, peer)
     }
@@ -283,8 +292,11 @@ export class Allocation {
     if (!this.#reaches(address)) this.#failSoon(address, 'ENETUNREACH')
     else {
       this.#permissions.need(permission)
-      if (payload && permission.state !== 'refused') this.#channels.need(peer)
-      if (permission.state === 'stands') return this.#indicate(address, data)
+      if (permission.state === 'stands') {
+        if (payload) this.#channels.need(peer)
+        return this.#indicate(address, data)
+      }
+      peer.carriesData ||= payload
       if (permission.state === 'refused') this.#failSoon(address, 'EACCES')
       else this.#permissions.wait(permission, data, address)
     }
@@ -313,7 +325,11 @@ export class Allocation {
   }
 
   #granted(permission: Permission): void {
-    for (const { data, to } of permission.waiting ?? []) this.#indicate(to, data)
+    for (const { data, to } of permission.waiting ?? []) {
+      this.#indicate(to, data)
+      const peer = this.#peers.get(to.key)
+      if (peer?.carriesData === true) this.#channels.need(peer)
+    }
   }
 
   #refused(permission: Permission, failure: SendFailure): void {

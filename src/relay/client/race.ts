@@ -211,6 +211,7 @@ class Race {
 
   /** What a server said says more than that others are silent. */
   #failure(): SallyportError {
+    this.#failures.sort((a, b) => this.#ways.indexOf(a.way) - this.#ways.indexOf(b.way))
     const report = this.#failures.map(({ way, error }) => ({ transport: way.transport, address: way.address.key, error: error.message }))
     const said = this.#failures.find(({ error }) => error.code !== 'ERR_RELAY_UNREACHABLE')?.error
     if (said !== undefined) return new SallyportError(said.code, said.message, { cause: said.cause, report })

@@ -90,7 +90,11 @@ export class RelayClient {
   readonly #retired = new Map<Allocation, Timer | undefined>()
   /** The next attempt, measurement or renewal. */
   #timer: Timer | undefined
+  /** In a row: success ends the row once it has lasted. */
   #failures = 0
+  #succeededAt: number | undefined
+  /** The next attempt repeats one that failed. */
+  #retrying = false
   #failure: SallyportError | undefined
   #rtt: number | undefined
   #transport: RelayTransport | undefined
@@ -185,13 +189,14 @@ export class RelayClient {
   #begin(): void {
     this.#timer?.cancel()
     this.#timer = undefined
+    this.#retrying = false
     if (this.#closed || this.#impossible || this.#run !== undefined) return
     const run = new AbortController()
     this.#run = run
     void this.#attempt(run.signal).then(
       () => {
         this.#run = undefined
-        this.#failures = 0
+        this.#succeededAt = this.#options.timers.now()
         this.#failure = undefined
         this.#continue()
       },
@@ -200,9 +205,8 @@ export class RelayClient {
         if (this.#closed) return
         const error =
           cause instanceof SallyportError ? cause : new SallyportError('ERR_RELAY_REFUSED', `relay ${this.text}: ${cause}`, { cause })
-        this.#failures++
         this.#failure = error
-        this.#plan(retryDelay(error.code, this.#failures, this.#options.network.random))
+        this.#planRetry(error)
         diagnose('relay', () => ({ event: 'failed', relay: this.text, code: error.code, message: error.message }))
         this.#options.outlet.failed(this, error)
       },
@@ -224,6 +228,14 @@ export class RelayClient {
   #planAt(time: number): void {
     this.#timer?.cancel()
     this.#timer = this.#options.timers.at(time, () => this.#begin())
+  }
+
+  #planRetry({ code }: SallyportError): void {
+    const { timers, network } = this.#options
+    if (this.#succeededAt !== undefined && timers.now() - this.#succeededAt >= SHORT_LIFE) this.#failures = 0
+    this.#succeededAt = undefined
+    if (!this.#impossible) this.#plan(retryDelay(code, ++this.#failures, network.random))
+    this.#retrying = true
   }
 
   #measureDelay(): number {
@@ -396,7 +408,7 @@ export class RelayClient {
       this.#failure = error
       if (this.#run === undefined) {
         if (allocation.age >= SHORT_LIFE) this.#begin()
-        else this.#plan(retryDelay(error.code, ++this.#failures, this.#options.network.random))
+        else this.#planRetry(error)
       }
     }
     this.#options.outlet.lost(this, allocation, error)
@@ -406,8 +418,7 @@ export class RelayClient {
     if (allocation !== this.#allocation || this.#run !== undefined) return
     this.#credentials.forget()
     this.#used = undefined
-    // After a failed attempt the next one is planned already.
-    if (this.#failures === 0) this.#begin()
+    if (!this.#retrying) this.#begin()
   }
 
   #retire(allocation: Allocation, after: number): void {

@@ -1,6 +1,8 @@
+import { execFile } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { promisify } from 'node:util'
 import { afterEach, describe, expect, it } from 'vitest'
 import { Address, type DatagramSocket } from '../../../src/net/index.ts'
 import { restCredentials } from '../../../src/relay/index.ts'
@@ -120,6 +122,20 @@ describe('serve with users', () => {
     await echoes(alice, (await alice.allocate()) as Address)
     const { at: without } = await start('--user', 'alice:secret1', '--no-tcp')
     expect(without.tcp).toEqual([])
+  })
+})
+
+describe('serve for a client of coturn', requires({ commands: { turnutils_uclient: 'coturn' } }), () => {
+  it.each([
+    ['UDP', []],
+    ['TCP', ['-t']],
+  ])('relays between two of its allocations, over %s', async (_name, transport) => {
+    const { udp } = await start('--user', 'alice:secret1')
+    const [ip = '', port = ''] = udp.split(':')
+    // Send indications: it draws channels from the range of RFC 5766, most of which RFC 8656 took away.
+    const args = ['-s', '-y', '-u', 'alice', '-w', 'secret1', '-n', '5', '-m', '1', '-l', '100', ...transport, '-p', port, ip]
+    const { stdout } = await promisify(execFile)('turnutils_uclient', args)
+    expect(stdout).toContain('Total lost packets 0 (0.000000%)')
   })
 })
 

@@ -29,7 +29,7 @@ export class Scene {
   readonly timers: Timers
   readonly client: RelayClient
   readonly told: Told[] = []
-  readonly heard: { readonly text: string; readonly from: Address; readonly allocation: Allocation }[] = []
+  readonly heard: { readonly text: string; readonly bytes: Uint8Array; readonly from: Address; readonly allocation: Allocation }[] = []
   readonly failures: { readonly to: Address; readonly failure: string }[] = []
   drained = 0
   credentialsAsked = 0
@@ -60,7 +60,8 @@ export class Scene {
         lost: (_, allocation, error) => void this.told.push({ what: 'lost', at: now(), allocation, error }),
         ended: (_, allocation) => void this.told.push({ what: 'ended', at: now(), allocation }),
         failed: (_, error) => void this.told.push({ what: 'failed', at: now(), error }),
-        datagram: (allocation, data, from) => void this.heard.push({ text: new TextDecoder().decode(data), from, allocation }),
+        datagram: (allocation, data, from) =>
+          void this.heard.push({ text: new TextDecoder().decode(data), bytes: data.slice(), from, allocation }),
         sendFailed: (_, to, failure) => void this.failures.push({ to, failure }),
         drained: () => {
           this.drained++

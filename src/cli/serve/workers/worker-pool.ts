@@ -17,7 +17,7 @@ import { WorkerOrder } from './worker-order.ts'
 import { WorkerProcess } from './worker-process.ts'
 
 /** Milliseconds before one that died is started again, doubled each time up to the last, and how long one has to live to begin anew. */
-const FIRST_DELAY = 100
+const FIRST_DELAY = 20
 const LONGEST_DELAY = 10_000
 const STEADY = 60_000
 

@@ -29,8 +29,8 @@ export class WorkerProcess {
   readonly index: number
   readonly #outlet: WorkerOutlet
   readonly #child: ChildProcess
-  /** By the answer that settles them: each is asked for once at a time. */
-  readonly #waiting = new Map<string, (answer: Answer | undefined) => void>()
+  /** By the answer that settles them. */
+  readonly #waiting = new Map<string, ((answer: Answer | undefined) => void)[]>()
   #reports = 0
   #gone = false
   #started = false
@@ -156,7 +156,9 @@ export class WorkerProcess {
     if (this.#gone) return Promise.resolve(undefined)
     return new Promise((resolve) => {
       const timer = patience === undefined ? undefined : setTimeout(() => this.#settle(kind, undefined), patience)
-      this.#waiting.set(kind, (answer) => {
+      const waiting = this.#waiting.get(kind) ?? []
+      this.#waiting.set(kind, waiting)
+      waiting.push((answer) => {
         clearTimeout(timer)
         resolve(answer)
       })
@@ -164,9 +166,9 @@ export class WorkerProcess {
   }
 
   #settle(kind: string, answer: Answer | undefined): void {
-    const settle = this.#waiting.get(kind)
+    const waiting = this.#waiting.get(kind) ?? []
     this.#waiting.delete(kind)
-    settle?.(answer)
+    for (const settle of waiting) settle(answer)
   }
 
   #exited(how: string): void {

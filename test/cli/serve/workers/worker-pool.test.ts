@@ -1,7 +1,11 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { afterEach, describe, expect, it } from 'vitest'
-import { Address, type DatagramSocket } from '../../../../src/net/index.ts'
+import { Address, type DatagramSocket, type TlsIdentity } from '../../../../src/net/index.ts'
 import { canReusePort } from '../../../../src/net/node/index.ts'
-import { requiresSharedPorts } from '../../../requirements.ts'
+import { makeIdentity } from '../../../net/tls-identity.ts'
+import { requires, requiresSharedPorts } from '../../../requirements.ts'
 import { type Line, Program } from '../../peers.ts'
 import { echoPeer, TurnClient } from '../turn-client.ts'
 
@@ -29,6 +33,7 @@ interface Pool {
   readonly server: Program
   readonly workers: readonly Worker[]
   readonly listening: readonly string[]
+  readonly tls: readonly string[]
   readonly metrics: string
 }
 
@@ -210,6 +215,38 @@ describe('a relay of several workers', () => {
     const pool = Program.sallyport('serve', '--address', '127.0.0.1', '--user', 'a:b', '--realm', 'x'.repeat(200), '--workers', '2')
     expect(await pool.exit).toBe(2)
     expect(pool.errors).toContain('realm must have 1 to 127 characters')
+  })
+})
+
+describe('a relay of several workers with TLS', requires({ commands: { openssl: 'openssl' } }), () => {
+  it('takes another certificate at all of them by SIGHUP, and those started later have it', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'tls-'))
+    try {
+      const [old, renewed] = [makeIdentity('old.test'), makeIdentity('new.test')]
+      const [certFile, keyFile] = [join(folder, 'cert.pem'), join(folder, 'key.pem')]
+      const write = ({ cert, key }: TlsIdentity): void => {
+        writeFileSync(certFile, cert)
+        writeFileSync(keyFile, key)
+      }
+      write(old)
+      const pool = await start(2, '--tls-cert', certFile, '--tls-key', keyFile, '--tls-port', '0')
+      write(renewed)
+      pool.server.kill('SIGHUP')
+      await event(pool.server, 'renewed')
+      const dial = async (): Promise<void> => {
+        for (const address of pool.tls) {
+          const client = await TurnClient.stream(address, 'alice', 'secret1', { serverName: 'new.test', ca: renewed.cert })
+          clients.push(client)
+          expect(await client.allocate()).toBeInstanceOf(Address)
+        }
+      }
+      await dial()
+      kill(pool, 1)
+      await event(pool.server, 'worker-started')
+      await dial()
+    } finally {
+      rmSync(folder, { recursive: true })
+    }
   })
 })
 
