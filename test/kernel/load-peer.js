@@ -11,8 +11,9 @@ import { createTraversal } from '../../dist/index.js'
 
 const RATE = 1_000
 const BYTES = 1_200
-/** Datagrams that came out of order are told one by one, up to so many. */
-const TOLD = 200
+/** Milliseconds without any datagram that are worth telling, and how many times at most. */
+const GAP = 50
+const MOST_GAPS = 200
 
 /** @typedef {{ signal?: import('../../dist/index.js').Signal, load?: boolean, ask?: 'report' | 'explain' | 'relays', id?: number }} Order */
 
@@ -28,6 +29,8 @@ const load = {
   sent: 0,
   /** `send` said that the queue was full. */
   full: 0,
+  /** Changes of our path so far: every datagram says how many there were when it was sent. */
+  changes: 0,
   began: 0,
   /** Milliseconds that the schedule was behind at most: how long this process stood still. */
   late: 0,
@@ -40,17 +43,27 @@ const seen = {
   /** @type {Map<number, number>} */
   counts: new Map(),
   highest: -1,
+  /** The highest number by the changes of the peer's path. */
+  /** @type {Map<number, number>} */
+  highestOf: new Map(),
   doubled: 0,
   damaged: 0,
+  /** After one that was sent later on the same path: no path of UDP through this kernel does that by itself. */
+  disordered: 0,
+  /** After one that was sent later on another path, which was shorter. */
   overtaken: 0,
-  /** @type {{ number: number, behind: number, at: number }[]} */
-  reordered: [],
+  /** By how many numbers at most. */
+  behind: 0,
   lastAt: 0,
-  longestGap: { ms: 0, at: 0 },
+  /** @type {{ ms: number, at: number }[]} */
+  gaps: [],
 }
 
 session.on('signal', (signal) => print({ signal }))
-session.on('path', (path) => print({ event: 'path', at: now(), ...path }))
+session.on('path', (path) => {
+  load.changes++
+  print({ event: 'path', at: now(), sent: load.sent, ...path })
+})
 session.on('state', (state) => print({ event: 'state', at: now(), state }))
 session.on('error', (error) => print({ event: 'error', at: now(), code: error.code, message: error.message }))
 session.on('message', hear)
@@ -88,28 +101,31 @@ function tick() {
 function send() {
   const data = Buffer.alloc(BYTES, load.sent & 0xff)
   data.writeUInt32BE(load.sent++)
+  data.writeUInt32BE(load.changes, 4)
   if (!session.send(data)) load.full++
 }
 
 /** @param {Uint8Array} data */
 function hear(data) {
-  const number = new DataView(data.buffer, data.byteOffset).getUint32(0)
+  const header = new DataView(data.buffer, data.byteOffset, 8)
+  const [number, change] = [header.getUint32(0), header.getUint32(4)]
   const at = now()
-  if (data.length !== BYTES || data.subarray(4).some((byte) => byte !== (number & 0xff))) seen.damaged++
-  if (seen.lastAt > 0 && at - seen.lastAt > seen.longestGap.ms) seen.longestGap = { ms: at - seen.lastAt, at: seen.lastAt }
+  if (data.length !== BYTES || data.subarray(8).some((byte) => byte !== (number & 0xff))) seen.damaged++
+  if (seen.lastAt > 0 && at - seen.lastAt > GAP && seen.gaps.length < MOST_GAPS) seen.gaps.push({ ms: at - seen.lastAt, at: seen.lastAt })
   seen.lastAt = at
   const count = (seen.counts.get(number) ?? 0) + 1
   seen.counts.set(number, count)
+  const highest = seen.highestOf.get(change) ?? -1
   if (count > 1) seen.doubled++
-  else if (number < seen.highest) {
-    seen.overtaken++
-    if (seen.reordered.length < TOLD) seen.reordered.push({ number, behind: seen.highest - number, at })
-  }
+  else if (number < highest) seen.disordered++
+  else if (number < seen.highest) seen.overtaken++
+  if (count === 1) seen.behind = Math.max(seen.behind, seen.highest - number)
+  seen.highestOf.set(change, Math.max(highest, number))
   seen.highest = Math.max(seen.highest, number)
 }
 
 function report() {
-  const { counts, lastAt: _, ...rest } = seen
+  const { counts, highestOf: _, lastAt: __, ...rest } = seen
   return { sent: load.sent, full: load.full, late: load.late, received: counts.size, missing: missing(), ...rest, status: session.status }
 }
 

@@ -15,6 +15,8 @@ export interface LoadLine extends Partial<Path> {
   readonly event?: 'path' | 'state' | 'error'
   /** Milliseconds since 1970. */
   readonly at?: number
+  /** How many datagrams had been sent by then. */
+  readonly sent?: number
   readonly state?: SessionState
   readonly code?: string
   readonly answer?: number
@@ -38,10 +40,14 @@ export interface Report {
   readonly missing: readonly (readonly [first: number, last: number])[]
   readonly doubled: number
   readonly damaged: number
-  /** Those that came after a later one. */
+  /** Came after one that was sent later on the same path. */
+  readonly disordered: number
+  /** Came after one that was sent later on another path. */
   readonly overtaken: number
-  readonly reordered: readonly { readonly number: number; readonly behind: number; readonly at: number }[]
-  readonly longestGap: { readonly ms: number; readonly at: number }
+  /** By how many at most. */
+  readonly behind: number
+  /** The times in which nothing came, where that took more than 50 ms: how long, and since when. */
+  readonly gaps: readonly { readonly ms: number; readonly at: number }[]
   readonly status: SessionStatus
 }
 
@@ -144,7 +150,7 @@ export class LoadedPair {
     return counts.reduce((sum, count) => sum + count, 0)
   }
 
-  /** Whatever fails is told with what both peers say of it. */
+  /** Whatever fails is told with what both peers say of it; they are gone then. */
   async explained<T>(body: () => Promise<T>): Promise<T> {
     try {
       return await body()
@@ -156,6 +162,7 @@ export class LoadedPair {
           JSON.stringify(await peer.relays().catch(() => [])),
         ]),
       )
+      for (const peer of this.peers) peer.kill('SIGKILL')
       const told = (error as Error).message
       throw Object.assign(error as Error, { message: [told, ...explanations.flat()].join('\n') })
     }

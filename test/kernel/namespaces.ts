@@ -150,8 +150,8 @@ table inet wall {
   }
 
   /**
-   * Its NAT starts again: masquerading forgets every flow when the interface goes down. What comes from the port `from` inside gets `to`
-   * outside from then on, toward everybody.
+   * Its NAT starts again: masquerading forgets every flow when the interface goes down. From then on what comes from the port `from` inside
+   * gets `to` outside, toward everybody, and all else another port than it had.
    */
   async reboot(router: Router, from: number, to: number): Promise<void> {
     const { namespace, ip4, ip6 } = router
@@ -160,6 +160,7 @@ table inet wall {
       `
 flush chain ip nat postrouting
 add rule ip nat postrouting oifname wan udp sport ${from} masquerade to :${to}
+add rule ip nat postrouting oifname wan meta l4proto udp masquerade to :20000-29999
 add rule ip nat postrouting oifname wan masquerade`,
     )
     await ip(namespace, ['link set wan down'])
