@@ -364,7 +364,8 @@ export class IceAgent implements Agent {
       // Should this one stay without an answer; an answer sets the time anew.
       pair.consentAt = now + consentDelay(true, this.#random)
       pair.nextCheckAt = pair.hurried ? now + this.#list.nextInterval(pair) : Number.POSITIVE_INFINITY
-      if (pair.questioned && pair.unanswered === VERIFYING_QUESTIONS) pair.base.verify()
+      // A nomination is told again within the round trip, and a pair that is suspect is the peer's to answer for.
+      if ((pair.questioned || !pair.hurried) && pair.unanswered === VERIFYING_QUESTIONS) pair.base.verify()
     } else {
       pair.state = 'in-progress'
       pair.nextCheckAt = now + (this.#patience.met ? this.#list.nextInterval(pair) : this.#list.waitingInterval(pair))

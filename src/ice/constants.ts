@@ -72,7 +72,7 @@ export const SUSPECT_CHECKS = 6
 export const DOUBTFUL_QUESTIONS = 2
 /** The same for nominations, which follow each other at the round trip known so far: half a second, for one that has grown since. */
 export const DOUBTFUL_NOMINATIONS = 6
-/** Questions without an answer, where data seems to get nowhere, after which a relay has to show that it is still there. */
+/** Questions without an answer after which what is on our side of the pair has to show that it is still there: the relay, or the mapping of the NAT. */
 export const VERIFYING_QUESTIONS = 2
 /**
  * While a relay carries the data, the direct pairs get another check every so often: so many rounds, then more rarely. What a NAT or a firewall

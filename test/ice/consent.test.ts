@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { CONSENT_EXPIRY } from '../../src/ice/constants.ts'
+import { Attribute } from '../../src/stun/index.ts'
 import { remote, type Sent, Solo } from './solo.ts'
 
 function connected(count = 1, seed = 1): Solo {
@@ -94,6 +95,36 @@ describe('consent on the pair that carries data', () => {
     solo.run(25)
     expect(solo.kinds().slice(-5)).toEqual(['lost', 'selected', 'heard', 'valid', 'selected'])
     expect(solo.agent.selected).toBeDefined()
+  })
+})
+
+describe('two questions without an answer', () => {
+  it.each([
+    ['what carries data', 12_500],
+    ['a spare', 30_500],
+  ])('have our side of the pair show that it still works: %s', (which, within) => {
+    const solo = connected(2).run(20_000)
+    const { selected, pairs } = solo.agent
+    const silent = pairs.find((pair) => pair.valid && (pair === selected) === (which === 'what carries data'))
+    const verified: number[] = []
+    solo.base.verify = () => void verified.push(solo.now)
+    solo.onCheck = (sent) => void (sent.to === silent?.to || solo.clock.wake(solo.now + 20, () => solo.answer(sent)))
+    const from = solo.checks.length
+    solo.run(within)
+    const asked = solo.checks.slice(from).filter(({ to }) => to === silent?.to)
+    expect(verified).toEqual([asked[1]?.at])
+  })
+
+  it('say nothing against it while they are nominations, which are told again within the round trip', () => {
+    const solo = new Solo().start([remote('192.0.2.1')])
+    let verified = 0
+    solo.base.verify = () => void verified++
+    const isNomination = ({ message }: Sent): boolean => message.has(Attribute.UseCandidate)
+    solo.onCheck = (sent) => void solo.clock.wake(solo.now + (isNomination(sent) ? 400 : 20), () => void solo.answer(sent))
+    solo.run(5_000)
+    expect(solo.agent.selected?.nominated).toBeDefined()
+    expect(solo.checks.filter(isNomination).length).toBeGreaterThan(2)
+    expect(verified).toBe(0)
   })
 })
 
