@@ -1,7 +1,7 @@
 // @ts-check
 /**
  * One end of a path under load: `node load-peer.js <options of createTraversal, JSON>`, driven by JSON lines on standard input.
- * `{ signal }` is the peer's. `{ load: true }` sends numbered datagrams on a schedule that does not drift, `{ load: false }` stops.
+ * `{ signal }` is the peer's. `{ load: 1000 }` sends so many numbered datagrams a second, on a schedule that does not drift; 0 stops.
  * `{ ask: 'report' | 'explain' | 'relays', id }` is answered by `{ answer: id, … }`. Writes `{ signal }`, and `{ event, at, … }` with each
  * path and state, `at` in milliseconds since 1970. Leaves when standard input ends.
  */
@@ -9,13 +9,12 @@ import { performance } from 'node:perf_hooks'
 import { createInterface } from 'node:readline'
 import { createTraversal } from '../../dist/index.js'
 
-const RATE = 1_000
 const BYTES = 1_200
 /** Milliseconds without any datagram that are worth telling, and how many times at most. */
 const GAP = 50
 const MOST_GAPS = 200
 
-/** @typedef {{ signal?: import('../../dist/index.js').Signal, load?: boolean, ask?: 'report' | 'explain' | 'relays', id?: number }} Order */
+/** @typedef {{ signal?: import('../../dist/index.js').Signal, load?: number, ask?: 'report' | 'explain' | 'relays', id?: number }} Order */
 
 /** @type {string[]} */
 const early = []
@@ -32,6 +31,8 @@ const load = {
   /** Changes of our path so far: every datagram says how many there were when it was sent. */
   changes: 0,
   began: 0,
+  /** Datagrams a second. */
+  rate: 0,
   /** Milliseconds that the schedule was behind at most: how long this process stood still. */
   late: 0,
   /** @type {NodeJS.Timeout | undefined} */
@@ -76,15 +77,13 @@ input.once('close', async () => {
 })
 
 /** @param {Order} order */
-function obey({ signal, load: wanted, ask, id }) {
+function obey({ signal, load: rate, ask, id }) {
   if (signal !== undefined) session.signal(signal)
-  if (wanted === true && load.timer === undefined) {
-    load.began = performance.now() - (load.sent * 1_000) / RATE
-    tick()
-  }
-  if (wanted === false) {
+  if (rate !== undefined) {
     clearTimeout(load.timer)
-    load.timer = undefined
+    load.rate = rate
+    load.began = performance.now() - sentAfter()
+    if (rate > 0) tick()
   }
   if (ask === 'report') print({ answer: id, report: report() })
   if (ask === 'explain') print({ answer: id, text: String(session.explain()) })
@@ -93,9 +92,14 @@ function obey({ signal, load: wanted, ask, id }) {
 
 function tick() {
   const elapsed = performance.now() - load.began
-  load.late = Math.max(load.late, elapsed - (load.sent * 1_000) / RATE)
-  while ((load.sent * 1_000) / RATE <= elapsed) send()
-  load.timer = setTimeout(tick, (load.sent * 1_000) / RATE - (performance.now() - load.began))
+  load.late = Math.max(load.late, elapsed - sentAfter())
+  while (sentAfter() <= elapsed) send()
+  load.timer = setTimeout(tick, sentAfter() - (performance.now() - load.began))
+}
+
+/** Milliseconds from the beginning to the next datagram. */
+function sentAfter() {
+  return load.rate === 0 ? 0 : (load.sent * 1_000) / load.rate
 }
 
 function send() {

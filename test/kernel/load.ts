@@ -117,21 +117,22 @@ export class LoadedPair {
   }
 
   /** Once both have such a path, the last one that each had. */
-  async until(wanted: (path: LoadLine) => boolean, timeout: number): Promise<void> {
+  async until(wanted: (path: LoadLine, peer: LoadPeer) => boolean, timeout: number): Promise<void> {
     const end = Date.now() + timeout
-    while (!this.peers.every(({ path }) => path !== undefined && wanted(path))) {
+    while (!this.peers.every((peer) => peer.path !== undefined && wanted(peer.path, peer))) {
       if (Date.now() > end) throw new Error(`no such path within ${timeout} ms`)
       await delay(20)
     }
   }
 
-  load(): void {
-    for (const peer of this.peers) peer.write({ load: true })
+  /** @param rate datagrams of 1,200 bytes a second, each way */
+  load(rate = 1_000): void {
+    for (const peer of this.peers) peer.write({ load: rate })
   }
 
   /** Stops sending, and waits for what is on its way. To a, and to b. */
   async stop(): Promise<readonly [Flow, Flow]> {
-    for (const peer of this.peers) peer.write({ load: false })
+    for (const peer of this.peers) peer.write({ load: 0 })
     const end = Date.now() + SETTLE
     for (;;) {
       const [a, b] = await Promise.all([this.a.report(), this.b.report()])
