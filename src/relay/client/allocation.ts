@@ -29,6 +29,8 @@ const SILENT_ROUNDS = 2
 /** Milliseconds without an answer that end a doubt, and that it takes on a stream, where what is lost comes again by itself. */
 const DEAD_AFTER = 800
 const STREAM_DEAD_AFTER = 1_200
+/** The part of that time after which the owner may look for another. */
+const DOUBT_TOLD = 0.4
 /** Milliseconds after an answered doubt in which there is none. */
 const CALM = 500
 /** Doubts in a row that data, which proves nothing, can prolong. */
@@ -46,6 +48,8 @@ export interface AllocationOutlet {
 /** What the owner of an allocation sees to. */
 export interface AllocationOwner {
   lost(allocation: Allocation, error: SallyportError): void
+  /** No answer came so far to the question whether it lives. */
+  doubted(allocation: Allocation): void
   /** The credentials are not good any more; the allocation may live on until it ends. */
   credentialsRefused(allocation: Allocation): void
 }
@@ -108,6 +112,8 @@ export class Allocation {
   readonly mapped: Address
   readonly server: Address
   readonly transport: RelayTransport
+  /** @internal The server was asked whether it lives, and no answer has come for a while. */
+  doubtful = false
   readonly counters: AllocationCounters = {
     sent: 0,
     sentBytes: 0,
@@ -423,6 +429,11 @@ export class Allocation {
     // Before asking: on a network that answers at once, the answer is here when `probe` returns.
     const doubt = { cancel: () => {} }
     this.#doubt = doubt
+    const told = this.#parts.timers.after(patience * DOUBT_TOLD, () => {
+      if (this.doubtful) return
+      this.doubtful = true
+      this.#parts.owner.doubted(this)
+    })
     const transaction = requests.probe({
       method: Method.Refresh,
       write: keepLifetime,
@@ -439,7 +450,10 @@ export class Allocation {
         }
       },
     })
-    doubt.cancel = () => transaction.cancel()
+    doubt.cancel = () => {
+      transaction.cancel()
+      told.cancel()
+    }
   }
 
   /** The server proved that it lives. */
@@ -448,6 +462,7 @@ export class Allocation {
     this.#calmSince = this.#parts.timers.now()
     this.#doubt?.cancel()
     this.#doubt = undefined
+    this.doubtful = false
   }
 
   #planRefresh(lifetime: number): void {

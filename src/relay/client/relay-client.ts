@@ -36,6 +36,8 @@ export interface RelayOutlet extends AllocationOutlet {
   allocated(client: RelayClient, allocation: Allocation): void
   /** It is dead. The client gets another one by itself while one is wanted. Not told of what was given back. */
   lost(client: RelayClient, allocation: Allocation, error: SallyportError): void
+  /** It does not answer: `lost` follows soon, unless it does after all. */
+  doubted(client: RelayClient, allocation: Allocation): void
   /** One that was replaced is given back now: the 10 s are over. */
   ended(client: RelayClient, allocation: Allocation): void
   /** An attempt failed. The client tries again by itself, after growing waits. */
@@ -384,6 +386,9 @@ export class RelayClient {
       outlet,
       owner: {
         lost: (lost, error) => this.#lost(lost, error),
+        doubted: (doubtful) => {
+          if (doubtful === this.#allocation) outlet.doubted(this, doubtful)
+        },
         credentialsRefused: (refused) => this.#credentialsRefused(refused),
       },
     })

@@ -79,6 +79,7 @@ describe('C66 the way to a relay', () => {
         outlet: {
           measured: () => void at.push(host.clock.now()),
           allocated: () => {},
+          doubted: () => undefined,
           ended: () => undefined,
           lost: () => {},
           failed: () => {},
@@ -240,6 +241,7 @@ describe('C68 connections to a relay', () => {
       outlet: {
         measured: () => {},
         allocated: () => {},
+        doubted: () => undefined,
         ended: () => undefined,
         lost: () => {},
         failed: (_, error) => void errors.push(error),

@@ -58,6 +58,7 @@ export class Scene {
         measured: ({ rtt }) => void this.told.push({ what: 'measured', at: now(), rtt }),
         allocated: (_, allocation) => void this.told.push({ what: 'allocated', at: now(), allocation }),
         lost: (_, allocation, error) => void this.told.push({ what: 'lost', at: now(), allocation, error }),
+        doubted: () => undefined,
         ended: (_, allocation) => void this.told.push({ what: 'ended', at: now(), allocation }),
         failed: (_, error) => void this.told.push({ what: 'failed', at: now(), error }),
         datagram: (allocation, data, from) =>
