@@ -101,6 +101,7 @@ export class Traversal {
         datagram: (base, data, from) => this.#demultiplexer.receive(base, data, from),
         sendFailed: (base, to, failure) => this.#sendFailed(base, to, failure),
         drained: (base) => this.#drained(base),
+        doubted: (base) => this.#gatherer.verify(base),
         // Another network may lie behind the same addresses.
         updated: () => {
           this.#gatherer.refresh()
