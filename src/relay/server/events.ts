@@ -51,4 +51,4 @@ export type RelayEvent =
   /** Credentials that were given and are wrong. */
   | ({ readonly event: 'authentication-failed'; readonly user: string; readonly reason: string } & OfClient)
   /** Something that the operator can do something about. */
-  | { readonly event: 'warning'; readonly subject: 'buffers' | 'sockets' | 'authenticate' | 'ledger'; readonly message: string }
+  | { readonly event: 'warning'; readonly subject: 'buffers' | 'sockets' | 'authenticate' | 'ledger' | 'fault'; readonly message: string }
