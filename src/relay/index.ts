@@ -1,4 +1,16 @@
 export { FIRST_CHANNEL, LAST_CHANNEL } from './channel-data.ts'
+export {
+  type Allocation,
+  type AllocationCounters,
+  type AllocationOutlet,
+  type AllocationStatus,
+  RelayClient,
+  type RelayClientOptions,
+  type RelayCredentials,
+  type RelayOutlet,
+  type RelayTransport,
+  relayTransports,
+} from './client/index.ts'
 export { type RestCredentials, type RestCredentialsOptions, restCredentials } from './rest-credentials.ts'
 export type { AllocationEnd, RelayEvent, Traffic } from './server/events.ts'
 export type { Ledger, LedgerVerdict } from './server/ledger.ts'
