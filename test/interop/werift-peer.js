@@ -136,8 +136,10 @@ function fail(error) {
   print({ failed: String(error) })
 }
 
-/** One after the other: a restart takes a while. */
-let working = Promise.resolve()
+const gathering = gather()
+
+/** One after the other: a restart takes a while. Told of ours before it has a candidate of its own, which a relay makes late, it gives up. */
+let working = turn === undefined ? Promise.resolve() : gathering
 
 createInterface({ input: process.stdin })
   .on('line', (line) => {
@@ -154,4 +156,4 @@ createInterface({ input: process.stdin })
     process.exit()
   })
 
-await gather()
+await gathering
