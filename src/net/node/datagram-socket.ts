@@ -30,19 +30,20 @@ const PASSING = new Set([
   'EINTR',
 ])
 
-/** @throws TypeError or RangeError naming the option, SallyportError `ERR_BIND` */
-export function assertBindOptions(options: BindOptions): void {
+/** @returns where to bind, port included @throws TypeError or RangeError naming the option, SallyportError `ERR_BIND` */
+export function checkedBindOptions(options: BindOptions): Address {
   const { family, ip, port = 0, buffer = 1 } = options
   if (family !== 4 && family !== 6) throw new TypeError(`family: must be 4 or 6, not ${String(family)}`)
   if (!Number.isInteger(port) || port < 0 || port > 0xffff) throw new RangeError(`port: must be an integer from 0 to 65535, not ${port}`)
   if (!Number.isSafeInteger(buffer) || buffer < 1) throw new RangeError(`buffer: must be a positive number of bytes, not ${buffer}`)
-  if (ip !== undefined && Address.tryOf(ip, 0)?.family !== family)
-    throw new SallyportError('ERR_BIND', `ip: not an IPv${family} address: ${ip}`)
+  const address = ip === undefined ? Address.any(family, port) : Address.tryOf(ip, port)
+  if (address?.family === family) return address
+  throw new SallyportError('ERR_BIND', `ip: not an IPv${family} address: ${ip}`)
 }
 
 export async function bindDatagramSocket(options: BindOptions): Promise<DatagramSocket> {
-  assertBindOptions(options)
-  const { family, ip = family === 4 ? '0.0.0.0' : '::', port = 0, reusePort = false, buffer } = options
+  const wanted = checkedBindOptions(options)
+  const { family, ip = wanted.ip, port = 0, reusePort = false, buffer } = options
   // Node.js before 22.12 does not know reusePort and passes over it.
   const shared: { readonly reusePort?: boolean } = reusePort ? { reusePort } : {}
   const socket =
@@ -59,8 +60,7 @@ export async function bindDatagramSocket(options: BindOptions): Promise<Datagram
   })
   socket.removeAllListeners('error')
   enlargeBuffers(socket, buffer === undefined ? BUFFER_SIZES : [buffer, ...BUFFER_SIZES.filter((size) => size < buffer)])
-  const { address, port: bound } = socket.address()
-  return own(socket, Address.of(address, bound), grantedBuffer(socket))
+  return own(socket, wanted.withPort(socket.address().port), grantedBuffer(socket))
 }
 
 /** In the measure of `BindOptions.buffer`; undefined when the system does not say. */

@@ -3,7 +3,7 @@ import { createServer, type Server, type Socket } from 'node:net'
 import { SallyportError } from '../../errors.ts'
 import { Address } from '../address.ts'
 import type { ListenOptions, Stream, StreamListener, TlsIdentity } from '../stream.ts'
-import { assertBindOptions } from './datagram-socket.ts'
+import { checkedBindOptions } from './datagram-socket.ts'
 import { streamOver } from './node-stream.ts'
 
 /** Milliseconds that a stranger may take for the TLS handshake. */
@@ -17,7 +17,7 @@ interface Listening {
 
 /** @throws TypeError or RangeError naming the option, SallyportError `ERR_BIND` */
 export async function listenForStreams(options: ListenOptions, accept: (stream: Stream) => void): Promise<StreamListener> {
-  assertBindOptions(options)
+  checkedBindOptions(options)
   const { family, ip = family === 4 ? '0.0.0.0' : '::', port = 0, reusePort = false, tls } = options
   let closed = false
   const accepted = (socket: Socket): void => {

@@ -43,7 +43,7 @@ export class Allocation implements Traffic {
   readonly owner: Owner
   readonly account: Account
   readonly born: number
-  readonly peers = new PeerTable()
+  readonly peers: PeerTable = new PeerTable()
   answer: Answer | undefined
   packetsToPeers = 0
   bytesToPeers = 0

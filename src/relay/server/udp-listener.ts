@@ -20,7 +20,7 @@ export interface UdpGroup {
 export class UdpListener implements DatagramHandler {
   readonly socket: DatagramSocket
   readonly ids: TransactionIds
-  readonly slab = new Slab()
+  readonly slab: Slab = new Slab()
   readonly #group: UdpGroup
   readonly #at: number
   readonly #requests: Requests
