@@ -45,6 +45,10 @@ export interface Foreign {
   readonly needs: Requirements
   /** How it reaches a TURN server. */
   readonly relays: readonly RelayTransport[]
+  /** Why its allocation does not outlive its nonce. */
+  readonly keepsNonce?: string
+  /** Why it does not refresh a short-lived allocation in time. */
+  readonly keepsPace?: string
   /** Compiles it, where that has to be. Any number of times. */
   readonly prepare?: () => Promise<void>
   /** Why it cannot. */
@@ -61,7 +65,14 @@ const NICE: Pick<Foreign, 'command' | 'needs' | 'relays'> = {
 }
 
 export const AGENTS: readonly Foreign[] = [
-  { name: 'werift', command: process.execPath, args: [pathOf('werift-peer.js')], needs: {}, relays: ['udp', 'tcp', 'tls'] },
+  {
+    name: 'werift',
+    command: process.execPath,
+    args: [pathOf('werift-peer.js')],
+    needs: {},
+    relays: ['udp', 'tcp', 'tls'],
+    keepsNonce: 'werift 0.24 passes over a 438 without integrity, and leaves the old integrity in the request that it sends again',
+  },
   {
     name: 'aioice',
     command: '/usr/bin/python3',
@@ -90,6 +101,7 @@ export const AGENTS: readonly Foreign[] = [
     args: [pathOf('datachannel-peer.js')],
     needs: {},
     relays: ['udp'],
+    keepsPace: 'libjuice refreshes an allocation after nine minutes, whatever the server says of its life',
     cannot: {
       data: "libdatachannel's data is DTLS, and goes both ways in webrtc.test.ts",
       lite: 'libdatachannel has no lite agent',

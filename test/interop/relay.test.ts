@@ -3,150 +3,75 @@
  * over UDP, TCP and TLS where it can, past the life of its nonce and of an allocation that is not refreshed, and away. `npm run interop` has
  * them all, in both roles and against each other.
  */
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
-import { createTraversal, type HostPolicy, type Session } from '../../src/index.ts'
-import type { RelayTransport } from '../../src/relay/index.ts'
-import { requires } from '../requirements.ts'
-import { AGENTS, type Foreign, type LineProcess, startAgent, type TurnServer } from './foreign-agent.ts'
-import { OwnRelay } from './own-relay.ts'
+import { afterAll, beforeAll, describe, it } from 'vitest'
+import { type Required, requires } from '../requirements.ts'
+import type { Foreign } from './foreign-agent.ts'
+import { partsOf, Relays, type Scene, throughOurs, withEachOther, withOurs } from './relay-scenes.ts'
 
 const WHOLE = process.env.INTEROP === 'all'
-const LOOPBACK: HostPolicy = { loopback: true, families: [4], accept: ({ internal }) => internal }
-const PASSWORD = 'a password'
-/** Milliseconds: whatever is refreshed has a new nonce by then, and what is not refreshed is gone. */
-const NONCE_LIFETIME = 1_500
-const LIFETIME = 6_000
-/** Milliseconds that a step may take, on a machine with much to do. */
-const PATIENCE = 20_000
+/** So many at once. Most of what they do is to wait. */
+const CROWD = 16
 
 const ROLES = ['controlling', 'controlled'] as const
-type Role = (typeof ROLES)[number]
+const TALKERS = ['werift', 'aioice', 'libnice', 'pion'].map(partsOf)
+const [CHROMIUM, LIBDATACHANNEL] = [partsOf('chromium'), partsOf('libdatachannel')]
 
-/** Once the agent says what it has; the others are below. */
-const TALKERS = AGENTS.filter(({ name, cannot }) => cannot?.data === undefined && name !== 'libnice-renomination')
-
-/** What is said beside greetings: lengths that streams pad and lengths that they do not. */
-const TEXTS = [1, 2, 3, 4, 500, 1_000].map((length) => `say ${'x'.repeat(length)}`)
-
-interface Cell {
-  readonly foreign: Foreign
-  readonly transport: RelayTransport
-  readonly role: Role
-}
-
-const CELLS: readonly Cell[] = TALKERS.flatMap((foreign) =>
-  foreign.relays.flatMap((transport, i) =>
-    (WHOLE ? ROLES : ROLES.slice(i % 2, (i % 2) + 1)).map((role): Cell => ({ foreign, transport, role })),
+/** Every agent over every transport; in one role of the two by default, and one by one. */
+const SCENES: readonly Scene[] = [
+  ...TALKERS.flat().flatMap((part, i) => (WHOLE ? ROLES : ROLES.slice(i % 2, (i % 2) + 1)).map((role) => withOurs(part, role))),
+  ...TALKERS.flatMap((ones, i) =>
+    TALKERS.flatMap((twos, k) => {
+      const [one, two] = [ones[k % ones.length], twos[i % twos.length]]
+      return one !== undefined && two !== undefined && (WHOLE || k === (i + 1) % TALKERS.length) ? [withEachOther(one, two)] : []
+    }),
   ),
-)
+  ...LIBDATACHANNEL.flatMap((other) =>
+    CHROMIUM.flatMap((part) => [
+      ...(WHOLE || part.transport === 'tls' ? [throughOurs(part, other)] : []),
+      ...(WHOLE || part.transport === 'tcp' ? [withEachOther(part, other)] : []),
+      ...(WHOLE || part.transport === 'udp' ? [withEachOther(other, part)] : []),
+      ...(WHOLE ? [throughOurs(other, part)] : []),
+    ]),
+  ),
+]
 
-function nameOf({ foreign, transport, role }: Cell): string {
-  return `${foreign.name} over ${transport}, ${role}`
-}
+describe('agents by our relay only', () => {
+  const required = new Map<Foreign, Required>()
+  const lives = new Map<Scene, Promise<void>>()
+  let relays: Relays | undefined
 
-describe('relayed agents against ours', () => {
-  let own: OwnRelay
-  // Most of what they do is to wait: all at once.
-  const lives = new Map<Cell, Promise<void>>()
+  function requiredFor({ agents }: Scene): Required {
+    for (const agent of agents) {
+      const { needs } = agent
+      const known = required.get(agent) ?? requires({ ...needs, commands: { ...needs.commands, openssl: 'openssl' } })
+      required.set(agent, known)
+      if (known.skip) return known
+    }
+    return { skip: false }
+  }
 
   beforeAll(async () => {
-    const users = Object.fromEntries(CELLS.map((cell) => [nameOf(cell), PASSWORD]))
-    own = await OwnRelay.start({ users, nonceLifetime: NONCE_LIFETIME, lifetimes: { standard: LIFETIME, longest: LIFETIME } })
-    for (const cell of CELLS) {
-      const life = live(own, cell)
+    const scenes = SCENES.filter((scene) => !requiredFor(scene).skip)
+    if (scenes.length === 0) return
+    await Promise.all([...new Set(scenes.flatMap(({ agents }) => agents))].map((agent) => agent.prepare?.()))
+    const all = await Relays.start()
+    relays = all
+    const doors: Promise<unknown>[] = []
+    for (const [i, scene] of scenes.entries()) {
+      const life = Promise.resolve(doors[i - CROWD]).then(() => scene.run(all))
+      lives.set(scene, life)
       // Whoever awaits it hears of it.
-      life.catch(() => {})
-      lives.set(cell, life)
+      doors.push(life.catch(() => {}))
     }
   })
 
   afterAll(async () => {
     await Promise.allSettled(lives.values())
-    await own?.close()
+    await relays?.close()
   })
 
-  for (const cell of CELLS)
-    it(`${nameOf(cell)}: data both ways for longer than its nonce and its allocation are good for, and away`, { timeout: 90_000 }, () =>
-      lives.get(cell),
+  for (const scene of SCENES)
+    it(`${scene.name}: data both ways, and on for as long as they like`, { timeout: 120_000, ...requiredFor(scene) }, () =>
+      lives.get(scene),
     )
 })
-
-function serverFor(own: OwnRelay, transport: RelayTransport, username: string): TurnServer {
-  const { ip, port } = own.at(transport, 4)
-  return { transport, host: ip, port, username, password: PASSWORD, ...(transport === 'tls' ? { ca: own.caFile } : {}) }
-}
-
-async function live(own: OwnRelay, cell: Cell): Promise<void> {
-  const { foreign, transport, role } = cell
-  const user = nameOf(cell)
-  await foreign.prepare?.()
-  const agent = startAgent(foreign, { controlling: role === 'controlling', loopback: true, turn: serverFor(own, transport, user) })
-  const traversal = await createTraversal({ hosts: LOOPBACK })
-  const session = traversal.connect({ peer: foreign.name })
-  try {
-    session.on('signal', (signal) => agent.signal(signal))
-    agent.onSignal((signal) => session.signal(signal))
-    session.on('message', (data) => {
-      const text = textOf(data)
-      if (!text.startsWith('pong ')) session.send(Buffer.from(`pong ${text}`))
-    })
-    const [, connected] = await inTime(Promise.all([session.ready, agent.connected()]))
-    expect(connected.local).toBe('relay')
-    await inTime(agent.received(`pong ping ${foreign.name}`))
-    for (const text of TEXTS) await inTime(answered(session, text))
-
-    const [allocation] = own.of('allocation-created', user)
-    expect(allocation).toMatchObject({ transport, lifetime: LIFETIME })
-    const offered = agent.all(({ signal }) => signal?.candidates).flat()
-    expect(offered.length).toBeGreaterThan(0)
-    for (const line of offered) expect(line).toMatch(/ typ relay\b/)
-    const { remote } = session.path!
-    expect(allocation?.relayed).toEqual([`${remote.ip}:${remote.port}`])
-
-    // Whatever it did since it allocated had its nonce refused, and an allocation that was not refreshed would be no more.
-    await new Promise((resolve) => setTimeout(resolve, 1.5 * LIFETIME))
-    expect(own.of('allocation-created', user)).toHaveLength(1)
-    expect(own.of('allocation-deleted', user)).toHaveLength(0)
-    await inTime(answered(session, 'say that you are still there'))
-
-    expect(await agent.close()).toBe(0)
-    await vi.waitFor(() => expect(own.of('allocation-deleted', user)).toHaveLength(1), PATIENCE)
-  } catch (error) {
-    throw new Error(`${(error as Error).message}\n\n${session.explain()}\n\n${agent.account}\n\n${own.account(user)}`, { cause: error })
-  } finally {
-    await traversal.close()
-    await agent.close()
-  }
-}
-
-/** Sends until the answer is here: what comes before the agent has made up its mind may be lost. */
-async function answered(session: Session, text: string): Promise<void> {
-  const send = (): void => void session.send(Buffer.from(text))
-  const sending = setInterval(send, 200)
-  try {
-    await new Promise<void>((resolve) => {
-      session.on('message', (data) => {
-        if (textOf(data) === `pong ${text}`) resolve()
-      })
-      send()
-    })
-  } finally {
-    clearInterval(sending)
-  }
-}
-
-function textOf(data: Uint8Array): string {
-  return new TextDecoder().decode(data)
-}
-
-async function inTime<T>(work: Promise<T>): Promise<T> {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`not within ${PATIENCE / 1_000} s`)), PATIENCE)
-  })
-  try {
-    return await Promise.race([work, late])
-  } finally {
-    clearTimeout(timer)
-  }
-}
