@@ -13,7 +13,7 @@ import {
   type Reply,
   StunError,
 } from '../../stun/index.ts'
-import { FIRST_CHANNEL, LAST_CHANNEL, looksLikeChannelData } from '../channel-data.ts'
+import { FIRST_CHANNEL, LAST_OLD_CHANNEL, looksLikeChannelData, MOST_CHANNELS } from '../channel-data.ts'
 import { badRequest, type Failure, fail, readAllocate, readFamily, readLifetime } from './allocate-request.ts'
 import type { Allocation, Surroundings } from './allocation.ts'
 import type { Allocations, Created } from './allocations.ts'
@@ -303,7 +303,7 @@ export class Requests {
     const address = request.address(Attribute.XorPeerAddress)
     if (value?.length !== 4 || address === undefined) return badRequest('no CHANNEL-NUMBER or no XOR-PEER-ADDRESS')
     const number = ((value[0] as number) << 8) | (value[1] as number)
-    if (number < FIRST_CHANNEL || number > LAST_CHANNEL) return badRequest('channel number out of range')
+    if (number < FIRST_CHANNEL || number > LAST_OLD_CHANNEL) return badRequest('channel number out of range')
     const { peers: table } = allocation
     const bound = table.channel(number)
     if (bound !== undefined && !bound.peer.address.equals(address)) return badRequest('channel bound to another peer')
@@ -312,6 +312,7 @@ export class Requests {
     const failure = this.#checkPeer(address, allocation)
     if (failure !== undefined) return failure
     if (!table.permits(address.ip) && table.permissions >= this.#options.permissionsPerAllocation) return tooManyPermissions()
+    if (bound === undefined && table.channels >= MOST_CHANNELS) return tooManyChannels()
     const now = this.#timers.now()
     table.permit(address.ip, now)
     table.bind(number, bound?.peer ?? new Peer(address, this.#options.around.policy), now)
@@ -372,6 +373,10 @@ function familyMismatch(peer?: string): Failure {
 
 function tooManyPermissions(): Failure {
   return fail(StunError.InsufficientCapacity, 'Insufficient Capacity: too many permissions')
+}
+
+function tooManyChannels(): Failure {
+  return fail(StunError.InsufficientCapacity, 'Insufficient Capacity: too many channels')
 }
 
 /** RFC 8656 18.12: family, class and number; no reason phrase. */
