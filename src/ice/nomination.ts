@@ -24,7 +24,8 @@ export function bestValid(pairs: readonly Pair[], current?: Pair): Pair | undefi
     if (best !== undefined && strict && isSilent(best) !== isSilent(pair)) best = isSilent(best) ? pair : best
     else if (best === undefined || isBetter(pair, best)) best = pair
   }
-  return best
+  // Where none answers it is the peer that is gone, and one is as good as the other.
+  return strict && current.valid && best !== undefined && isSilent(best) ? current : best
 }
 
 /** It was asked whether it works, with the others, and has not answered yet. */
