@@ -87,6 +87,7 @@ it('a relay that dies between agents that nominate once costs one change of path
   endA.onMessage((signal) => void a.session.signal(signal))
   endB.onMessage((signal) => void b.session.signal(signal))
   await lab.until(Promise.all([a.session.ready, b.session.ready]))
+  await lab.run(2_000)
   const flow = stream(lab, a, b)
   await lab.run(3_000)
   for (const { session } of [a, b]) expect(session.explain().pairs.filter(({ nominated }) => nominated)).toHaveLength(1)
@@ -119,4 +120,20 @@ it.each([0.05, 0.2])('%d of the packets lost each way for five minutes are no re
   }
   expect(changes).toBeLessThanOrEqual(4)
   expect([a.session.state, b.session.state]).toEqual(['connected', 'connected'])
+})
+
+it('a host that moves right after its relay proved to be there finds out at once that the allocation stayed behind', async () => {
+  const lab = createLab({ seed: 3 })
+  await serveRelay(lab, 'one')
+  const host = lab.host('a', { behind: lab.router('ra', HARD) })
+  const a = await relayedPeer(host, 'b', [turn('one')])
+  const b = await relayedPeer(lab.host('b', { behind: lab.router('rb', HARD) }), 'a', [turn('one')])
+  join(lab, a, b)
+  await lab.until(Promise.all([a.session.ready, b.session.ready]))
+  const [before] = a.traversal.status().relays
+  host.moveTo(lab.router('elsewhere', HARD))
+  await lab.run(1_500)
+  const [after] = a.traversal.status().relays
+  expect(after?.state).toBe('allocated')
+  expect(after?.mapped).not.toBe(before?.mapped)
 })

@@ -148,7 +148,7 @@ export class RelayClient {
   /** The machine's addresses or routes changed: what stands is doubted, what waits is tried at once. */
   networkChanged(): void {
     if (this.#closed || !this.#started) return
-    this.#allocation?.verify()
+    this.#allocation?.verify(true)
     this.#dropIdle()
     if (this.#run !== undefined || this.#allocation !== undefined) return
     this.#failures = 0
