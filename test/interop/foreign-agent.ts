@@ -119,6 +119,7 @@ export const AGENTS: readonly Foreign[] = [
     args: [pathOf('chromium-peer.js')],
     needs: { commands: { chromium: 'chromium' } },
     relays: ['udp', 'tcp', 'tls'],
+    abandons: 'Chromium lets go of it once and hears no answer, and its nonce may be stale',
     cannot: { data: "Chromium's data is DTLS, and goes both ways in webrtc.test.ts", lite: 'Chromium has no lite agent' },
   },
 ]
