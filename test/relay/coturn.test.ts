@@ -37,6 +37,8 @@ function open(uri: string, options: Partial<RelayClientOptions> = {}): Client {
     outlet: {
       measured: () => void told.push('measured'),
       allocated: () => void told.push('allocated'),
+      doubted: () => {},
+      ended: () => {},
       lost: (_client, _allocation, { code }) => void told.push(`lost ${code}`),
       failed: (_client, { code }) => void told.push(`failed ${code}`),
       datagram: (_allocation, data, from) => void heard.push({ data: data.slice(), from }),
@@ -204,8 +206,10 @@ describe('C66 C67 on coturn as others run it', requires(COTURN), () => {
     await allocationOf(first)
     const second = open(`turn:127.0.0.1:${coturn.port}`)
     await until('a failure', () => second.told.includes('failed ERR_RELAY_QUOTA'))
-    // What is given back is free at once: the refused one, waiting for 5 s or so, gets it when it asks again.
+    // What is given back is free for the other, once coturn has noticed.
     first.client.release()
+    await pause(2_500)
+    second.client.networkChanged()
     await until('the second allocation', () => second.client.allocation)
     expect(first.told).toEqual(['measured', 'allocated'])
   })

@@ -25,6 +25,8 @@ export interface Peer {
   readonly permission: Permission
   /** The sweep that last found it used. */
   used: number
+  /** Application data waited for its permission. */
+  carriesData: boolean
   /** What data goes over; 0 while there is none. */
   channel: number
   binding: Binding | undefined

@@ -7,9 +7,10 @@ import { SallyportError } from '../../errors.ts'
 import { type Address, isPassing, type Network, type Pacer, type Timer, type Timers } from '../../net/index.ts'
 import { Attribute, Message, type MessageWriter, Method, StunError } from '../../stun/index.ts'
 import { looksLikeChannelData } from '../channel-data.ts'
+import type { RelayTransport } from '../transport.ts'
 import { refusal, relayError } from './relay-error.ts'
 import { type Answer, Requests } from './requests.ts'
-import { openDatagrams, openStream, type RelayTransport, type ServerConnection } from './server-connection.ts'
+import { openDatagrams, openStream, type ServerConnection } from './server-connection.ts'
 
 /** Milliseconds from the first way over UDP to the first over TCP, and between addresses of one transport. */
 const TCP_AFTER = 250
@@ -54,18 +55,18 @@ export interface RaceParts {
   readonly follows: (message: Message, way: Way) => boolean
 }
 
-/** The order of happy eyeballs: families alternate, IPv6 first, and UDP before TCP. */
+/** The order of happy eyeballs: families alternate, IPv6 first; TCP begins a quarter of a second after UDP, whatever is under way by then. */
 export function waysOf(transports: readonly RelayTransport[], addresses: readonly Address[], serverName: string): readonly Way[] {
   const six = addresses.filter(({ family }) => family === 6)
   const four = addresses.filter(({ family }) => family === 4)
   const mixed: Address[] = []
   for (let i = 0; i < Math.max(six.length, four.length); i++) for (const one of [six[i], four[i]]) if (one !== undefined) mixed.push(one)
-  return transports.flatMap((transport, t) =>
-    mixed.map((address, i) => {
-      const first = t === 0 ? 0 : TCP_AFTER
-      return { transport, address, serverName, after: i === 0 ? first : transport === 'udp' ? UDP_STAGGER : TCP_STAGGER }
-    }),
-  )
+  const timed = transports.flatMap((transport, t) => {
+    const [first, stagger] = [t * TCP_AFTER, transport === 'udp' ? UDP_STAGGER : TCP_STAGGER]
+    return mixed.map((address, i) => ({ transport, address, serverName, at: first + i * stagger }))
+  })
+  timed.sort((a, b) => a.at - b.at)
+  return timed.map(({ at, ...way }, i) => ({ ...way, after: at - (timed[i - 1]?.at ?? 0) }))
 }
 
 /** What every Allocate asks for. */
@@ -210,6 +211,7 @@ class Race {
 
   /** What a server said says more than that others are silent. */
   #failure(): SallyportError {
+    this.#failures.sort((a, b) => this.#ways.indexOf(a.way) - this.#ways.indexOf(b.way))
     const report = this.#failures.map(({ way, error }) => ({ transport: way.transport, address: way.address.key, error: error.message }))
     const said = this.#failures.find(({ error }) => error.code !== 'ERR_RELAY_UNREACHABLE')?.error
     if (said !== undefined) return new SallyportError(said.code, said.message, { cause: said.cause, report })

@@ -2,6 +2,7 @@
 import { bytesToHex } from '@noble/hashes/utils.js'
 import type { Family, Random, Timer } from '../../net/index.ts'
 import { StunError } from '../../stun/index.ts'
+import type { RelayTransport } from '../transport.ts'
 import { Accounts, type Owner } from './accounts.ts'
 import { type AllocateRequest, type Failure, fail } from './allocate-request.ts'
 import { Allocation, type Surroundings } from './allocation.ts'
@@ -9,7 +10,6 @@ import { within } from './deadline.ts'
 import type { AllocationEnd, RelayEvent } from './events.ts'
 import type { LedgerVerdict } from './ledger.ts'
 import type { Link } from './link.ts'
-import type { RelayTransport } from './options.ts'
 import type { OpenFailure, RelayedSocket } from './relayed-sockets.ts'
 
 /** Milliseconds that a port is held: RFC 8656 7.2 asks for 30 s at the least. */

@@ -1,7 +1,7 @@
 /** One client's way to the relay: the 5-tuple of RFC 8656, and how things are put on it. UDP is in udp-listener.ts, streams in stream-listener.ts. */
 import type { Address } from '../../net/index.ts'
+import type { RelayTransport } from '../transport.ts'
 import type { Allocation } from './allocation.ts'
-import type { RelayTransport } from './options.ts'
 
 /** Datagrams that wait with a request: a client may send what follows Allocate without waiting for its answer. */
 export const MOST_WAITING = 16

@@ -1,13 +1,14 @@
 /** A TURN server (RFC 8656): makes the parts from the options, opens the listeners, and closes all of it. */
 import { type Address, type DatagramSocket, type Stream, type StreamListener, Timers, type TlsIdentity } from '../../net/index.ts'
 import { BindingResponder, formatServerUri, LongTermVerifier, OTHER_IP, OTHER_PORT } from '../../stun/index.ts'
+import type { RelayTransport } from '../transport.ts'
 import { Allocations, messageOf } from './allocations.ts'
 import { Authenticator } from './authenticator.ts'
 import { Bandwidth } from './bandwidth.ts'
 import type { RelayEvent } from './events.ts'
 import { SendReader } from './indications.ts'
 import { LocalLedger } from './ledger.ts'
-import type { RelayOptions, RelayTransport } from './options.ts'
+import type { RelayOptions } from './options.ts'
 import { PeerPolicy } from './peer-policy.ts'
 import { RELAYED_BUFFER, RelayedSockets } from './relayed-sockets.ts'
 import { Requests } from './requests.ts'
@@ -147,9 +148,9 @@ class TurnRelay implements Relay {
   }
 
   get uris(): readonly string[] {
-    const { udp, tcp, tls } = this.addresses
-    // Of a group of four only the primary one is for everybody.
-    const primary = udp.filter(({ port }) => port === udp[0]?.port)
+    const { tcp, tls } = this.addresses
+    // Of a group of four, the alternate ports are for behaviour tests.
+    const primary = this.#groups.flatMap(({ addresses }) => addresses.slice(0, OTHER_PORT))
     return [...this.#urisOf(primary, 'turn', 'udp'), ...this.#urisOf(tcp, 'turn', 'tcp'), ...this.#urisOf(tls, 'turns', 'tcp')]
   }
 

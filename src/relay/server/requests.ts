@@ -22,10 +22,14 @@ import type { RelayEvent } from './events.ts'
 import { looksLikeSend } from './indications.ts'
 import { type Link, MOST_WAITING } from './link.ts'
 import { Peer } from './peer-table.ts'
+import { Slab } from './slab.ts'
 import type { Strangers } from './strangers.ts'
 
 /** Bytes of the least Allocate. What is shorter is only good for making answers that are larger. */
 const LEAST_REQUEST = 28
+
+/** Bytes for responses that are made at a time. */
+const RESPONSES = 16 * 1024
 
 const NAMES: ReadonlyMap<number, string> = new Map([
   [Method.Allocate, 'Allocate'],
@@ -72,6 +76,8 @@ export class Requests {
   readonly #options: RequestsOptions
   readonly #timers: Timers
   readonly #writer = new MessageWriter(1024)
+  /** The answer to Allocate is kept for a while. */
+  readonly #slab = new Slab(RESPONSES)
 
   constructor(options: RequestsOptions) {
     this.#options = options
@@ -163,6 +169,8 @@ export class Requests {
   }
 
   #identified(request: Message, link: Link, identity: Identity | Busy): void | Promise<void> {
+    // The relay, or its connection, may have been closed while a password was waited for.
+    if (link.gone) return
     if (identity === 'busy') this.#options.around.counters.ignored.busy++
     else if (identity.kind === 'refused') this.#turnAway(request, link, identity)
     else return this.#act(request, link, identity)
@@ -350,7 +358,9 @@ export class Requests {
   /** RFC 8489 7: FINGERPRINT for who sent it, and for nobody else. */
   #send(request: Message, link: Link, sent?: (response: Uint8Array) => void): number {
     if (request.has(Attribute.Fingerprint)) this.#writer.fingerprint()
-    const response = this.#writer.finish().slice()
+    const written = this.#writer.finish()
+    const response = this.#slab.take(written.length)
+    response.set(written)
     link.reply(response)
     sent?.(response)
     return response.length

@@ -140,8 +140,12 @@ function defaultRelayIps(family: Family, listening: readonly Address[], interfac
   if (own.every(({ scope }) => scope !== 'unspecified')) return own
   const rank = ({ address, temporary, deprecated }: InterfaceAddress): number =>
     2 * REACH.indexOf(address.scope) + (temporary || deprecated ? 1 : 0)
-  const usable = interfaces.filter(({ address }) => address.family === family && address.scope !== 'link-local')
-  const [best] = [...usable].sort((a, b) => rank(a) - rank(b))
+  const usable = interfaces.filter(({ address }) => address.scope !== 'link-local')
+  // Loopback is an address to be told only on a machine that has no other.
+  const outside = usable.filter(({ internal }) => !internal)
+  const [best] = (outside.length > 0 ? outside : usable)
+    .filter(({ address }) => address.family === family)
+    .sort((a, b) => rank(a) - rank(b))
   return best === undefined ? [] : [best.address]
 }
 

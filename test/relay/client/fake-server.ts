@@ -72,8 +72,11 @@ export class FakeServer {
   /** ChannelData and Send indications that came, in order. */
   readonly relayedOut: ('channel' | 'indication')[] = []
   readonly allocations: Map<string, FakeAllocation> = new Map()
-  readonly streams: Stream[] = []
+  /** That are open. */
+  readonly streams: Set<Stream> = new Set()
   script: (asked: Asked) => Reply = () => 'honest'
+  /** Bytes that each write to a stream has; frames are cut, or several go in one, as it comes. Whole frames by default. */
+  cut: number | undefined
   readonly #options: FakeServerOptions
   #verifier: LongTermVerifier
   #secret = 1
@@ -106,13 +109,23 @@ export class FakeServer {
     return this.asked.filter((one) => one.method === method)
   }
 
+  /** Those that were under a good nonce and the right password. */
+  authentic(method: number): Asked[] {
+    return this.asks(method).filter(({ authenticated }) => authenticated)
+  }
+
+  /** Of the authentic ChannelBind requests. */
+  get channelNumbers(): number[] {
+    return this.authentic(Method.ChannelBind).map(({ message }) => message.uint32(Attribute.ChannelNumber)! >>> 16)
+  }
+
   /** Everything is forgotten, as when the process starts anew. */
   restart(): void {
     for (const allocation of this.allocations.values()) for (const socket of allocation.sockets) socket.close()
     this.allocations.clear()
     this.#secret++
     this.#verifier = this.#newVerifier()
-    for (const stream of this.streams.splice(0)) stream.destroy()
+    for (const stream of this.streams) stream.destroy()
   }
 
   /** All nonces are stale from now on. */
@@ -138,13 +151,24 @@ export class FakeServer {
   }
 
   #accept(stream: Stream): void {
-    this.streams.push(stream)
-    const client: Client = { transport: 'tcp', address: stream.remote, send: (data) => void stream.write(data) }
+    this.streams.add(stream)
+    const pieces = new Pieces(stream)
+    const client: Client = {
+      transport: 'tcp',
+      address: stream.remote,
+      send: (data) => {
+        if (this.cut === undefined) stream.write(data)
+        else pieces.write(data, this.cut)
+      },
+    }
     const framer = new StreamFramer((data) => this.#received(data, client))
     stream.handle({
       data: (chunk) => void framer.push(chunk),
       drained: () => {},
-      closed: () => this.#delete(keyOf(client)),
+      closed: () => {
+        this.streams.delete(stream)
+        this.#delete(keyOf(client))
+      },
     })
   }
 
@@ -301,6 +325,26 @@ export class FakeServer {
   #delete(key: string): void {
     for (const socket of this.allocations.get(key)?.sockets ?? []) socket.close()
     this.allocations.delete(key)
+  }
+}
+
+/** A stream of writes of one size; what is left over goes with what comes in the same turn, or at its end. */
+class Pieces {
+  readonly #stream: Stream
+  #held: Uint8Array = new Uint8Array(0)
+
+  constructor(stream: Stream) {
+    this.#stream = stream
+  }
+
+  write(data: Uint8Array, size: number): void {
+    this.#held = Uint8Array.of(...this.#held, ...data)
+    for (; this.#held.length >= size; this.#held = this.#held.subarray(size)) this.#stream.write(this.#held.subarray(0, size))
+    if (this.#held.length === 0) return
+    queueMicrotask(() => {
+      if (this.#held.length > 0) this.#stream.write(this.#held)
+      this.#held = new Uint8Array(0)
+    })
   }
 }
 

@@ -5,11 +5,13 @@ import { type Address, Timers } from '../../../src/net/index.ts'
 import { type Allocation, RelayClient, type RelayClientOptions } from '../../../src/relay/client/index.ts'
 import { parseServerUri } from '../../../src/stun/index.ts'
 import { open, type Talker } from '../../lab/talk.ts'
+import { CountingNetwork } from '../../traversal/counting-network.ts'
 import { FakeServer, type FakeServerOptions } from './fake-server.ts'
 
 export type Told =
   | { readonly what: 'measured'; readonly at: number; readonly rtt: number | undefined }
   | { readonly what: 'allocated'; readonly at: number; readonly allocation: Allocation }
+  | { readonly what: 'ended'; readonly at: number; readonly allocation: Allocation }
   | { readonly what: 'lost'; readonly at: number; readonly allocation: Allocation; readonly error: SallyportError }
   | { readonly what: 'failed'; readonly at: number; readonly error: SallyportError }
 
@@ -25,10 +27,12 @@ export class Scene {
   readonly host: LabHost
   readonly server: FakeServer
   readonly peer: Talker
+  /** What the client lives on. */
+  readonly network: CountingNetwork
   readonly timers: Timers
   readonly client: RelayClient
   readonly told: Told[] = []
-  readonly heard: { readonly text: string; readonly from: Address; readonly allocation: Allocation }[] = []
+  readonly heard: { readonly text: string; readonly bytes: Uint8Array; readonly from: Address; readonly allocation: Allocation }[] = []
   readonly failures: { readonly to: Address; readonly failure: string }[] = []
   drained = 0
   credentialsAsked = 0
@@ -38,11 +42,12 @@ export class Scene {
     this.host = host
     this.server = server
     this.peer = peer
-    this.timers = new Timers(host.clock)
+    this.network = new CountingNetwork(host)
+    this.timers = new Timers(this.network.clock)
     const now = (): number => host.clock.now()
     const text = options.uri ?? `turn:${server.address.key}?transport=udp`
     this.client = new RelayClient({
-      network: host,
+      network: this.network,
       timers: this.timers,
       uri: parseServerUri(text),
       text,
@@ -57,8 +62,11 @@ export class Scene {
         measured: ({ rtt }) => void this.told.push({ what: 'measured', at: now(), rtt }),
         allocated: (_, allocation) => void this.told.push({ what: 'allocated', at: now(), allocation }),
         lost: (_, allocation, error) => void this.told.push({ what: 'lost', at: now(), allocation, error }),
+        doubted: () => undefined,
+        ended: (_, allocation) => void this.told.push({ what: 'ended', at: now(), allocation }),
         failed: (_, error) => void this.told.push({ what: 'failed', at: now(), error }),
-        datagram: (allocation, data, from) => void this.heard.push({ text: new TextDecoder().decode(data), from, allocation }),
+        datagram: (allocation, data, from) =>
+          void this.heard.push({ text: new TextDecoder().decode(data), bytes: data.slice(), from, allocation }),
         sendFailed: (_, to, failure) => void this.failures.push({ to, failure }),
         drained: () => {
           this.drained++
