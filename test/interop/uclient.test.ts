@@ -5,8 +5,8 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Family } from '../../src/net/index.ts'
 import type { RelayTransport } from '../../src/relay/index.ts'
+import { OwnRelay, RELAYED } from '../relay/own-relay.ts'
 import { requires } from '../requirements.ts'
-import { OwnRelay, RELAYED } from './own-relay.ts'
 import { Echo, TURNUTILS, type UclientOptions, type UclientResult, uclient } from './turnutils.ts'
 
 const WHOLE = process.env.INTEROP === 'all'
@@ -129,6 +129,13 @@ describe("coturn's client", requires({ ...TURNUTILS, commands: { ...TURNUTILS.co
         account,
       ).toBe(expected)
     })
+
+  it('is not let in with a wrong password', async () => {
+    const password = { of: 'user', text: 'guessed' } as const
+    const { output } = await uclient({ transport: 'udp', ...own.at('udp', 4), user: 'user0', password, peer: echoes[4] })
+    expect(output).toMatch(/Cannot complete Allocation/)
+    expect(own.of('authentication-failed', 'user0').length).toBeGreaterThan(0)
+  })
 
   it.runIf(WHOLE)('has gone on after its nonce was refused as stale', async () => {
     await Promise.all(results.values())
