@@ -6,6 +6,7 @@ import { spawnSync } from 'node:child_process'
 import { accessSync, constants } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import type { TaskMeta } from 'vitest'
+import { canReusePort } from '../src/net/node/index.ts'
 
 export interface Requirements {
   /** Linux, with all of root's rights: network namespaces can be made. */
@@ -29,6 +30,13 @@ export function requires(requirements: Requirements): Required {
   if (missing.length === 0) return { skip: false }
   const reason = `needs ${missing.join(', ')}`
   if (inCi()) throw new Error(`CI ${reason}: install it in .ci/run, there is no skipping here`)
+  return { skip: true, reason, meta: { needs: reason } }
+}
+
+/** Sharing a port needs Node.js 22.12 and a system that can. CI runs on the oldest Node.js too: nothing to install there. */
+export async function requiresSharedPorts(): Promise<Required> {
+  if (await canReusePort()) return { skip: false }
+  const reason = 'needs Node.js 22.12, and a system that shares ports'
   return { skip: true, reason, meta: { needs: reason } }
 }
 

@@ -14,6 +14,7 @@ import {
   type Gateway,
   type InterfaceAddress,
   type Interfaces,
+  type ListenOptions,
   type Network,
   type SendFailure,
   type Stream,
@@ -193,7 +194,7 @@ export class LabHost implements Network {
     return socket
   }
 
-  async listen(options: BindOptions, accept: (stream: Stream) => void): Promise<StreamListener> {
+  async listen(options: ListenOptions, accept: (stream: Stream) => void): Promise<StreamListener> {
     const local = this.#local(options, (candidate) => this.#tcp.free(candidate))
     return this.#tcp.listen(local, accept)
   }
@@ -261,9 +262,10 @@ export class LabHost implements Network {
     return undefined
   }
 
-  #local({ family, ip, port = 0 }: BindOptions, free: (candidate: Address) => boolean): Address {
+  #local({ family, ip, port = 0, buffer = 1 }: BindOptions, free: (candidate: Address) => boolean): Address {
     if (family !== 4 && family !== 6) throw new TypeError(`family: must be 4 or 6, not ${String(family)}`)
     if (!Number.isInteger(port) || port < 0 || port > 0xffff) throw new RangeError(`port: must be an integer from 0 to 65535, not ${port}`)
+    if (!Number.isSafeInteger(buffer) || buffer < 1) throw new RangeError(`buffer: must be a positive number of bytes, not ${buffer}`)
     const address = ip === undefined ? Address.any(family) : Address.tryOf(ip, 0)
     if (address === undefined || address.family !== family) throw refusal('EINVAL', `${ip} is not an IPv${family} address`)
     if (address.scope !== 'unspecified' && !this.#routing.hasExactly(address)) {

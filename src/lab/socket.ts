@@ -23,6 +23,7 @@ export interface SocketOwner {
 
 export class LabSocket implements DatagramSocket {
   readonly local: Address
+  readonly buffer = undefined
   readonly #owner: SocketOwner
   readonly #queue: { readonly packet: Packet; readonly report: boolean }[] = []
   #handler: DatagramHandler | undefined

@@ -1,7 +1,8 @@
 /**
  * TCP for virtual hosts, as far as applications can tell: handshake, order, retransmission, end, reset, refusal, and death by silence.
  * It sends real packets through the lab, so NATs, firewalls and losses act on it (RFC 9293 in outline). Not here: congestion control,
- * flow control by window, half-open ends, TLS: a dial with `tls` gets the bytes as they are. One connection's life is in connection.ts.
+ * flow control by window, half-open ends, TLS: a dial or a listener with `tls` gets the bytes as they are. One connection's life is in
+ * connection.ts.
  */
 import { SallyportError } from '../errors.ts'
 import type { Address, Clock, DialOptions, SendFailure, Stream, StreamListener } from '../net/index.ts'
@@ -48,7 +49,7 @@ export class TcpStack {
       const index = this.#listening.indexOf(listening)
       if (index >= 0) this.#listening.splice(index, 1)
     }
-    return { local, close }
+    return { local, renew: () => {}, close }
   }
 
   dial({ to, signal }: DialOptions): Promise<Stream> {

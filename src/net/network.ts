@@ -6,7 +6,7 @@ import type { Clock } from './clock.ts'
 import type { Dns, Gateway, Interfaces } from './interfaces.ts'
 import type { Random } from './random.ts'
 import type { BindOptions, DatagramSocket } from './socket.ts'
-import type { Stream, StreamDialer, StreamListener } from './stream.ts'
+import type { ListenOptions, Stream, StreamDialer, StreamListener } from './stream.ts'
 
 export interface Network {
   readonly clock: Clock
@@ -17,6 +17,6 @@ export interface Network {
   readonly streams: StreamDialer
   /** Rejects with SallyportError `ERR_BIND`. */
   bind(options: BindOptions): Promise<DatagramSocket>
-  /** A TCP listener. `accept` gets each stream once it stands. Rejects with SallyportError `ERR_BIND`. */
-  listen(options: BindOptions, accept: (stream: Stream) => void): Promise<StreamListener>
+  /** A TCP or TLS listener. `accept` gets each stream once it stands. Rejects with SallyportError `ERR_BIND`. */
+  listen(options: ListenOptions, accept: (stream: Stream) => void): Promise<StreamListener>
 }

@@ -33,6 +33,11 @@ export interface DatagramHandler {
 export interface DatagramSocket {
   /** The bound address, port filled in; an unspecified IP when bound to the wildcard. */
   readonly local: Address
+  /**
+   * Bytes of receive buffer that the system granted, in the measure of `BindOptions.buffer`: less than asked for where an administrator's
+   * limit is lower. Undefined where there is no system to grant any.
+   */
+  readonly buffer: number | undefined
   handle(handler: DatagramHandler): void
   /**
    * Sends one datagram. The memory belongs to the socket until it is on the wire: do not write to it in the same turn of the event loop.
@@ -52,4 +57,11 @@ export interface BindOptions {
   readonly ip?: string
   /** 0, the default, takes any free port. */
   readonly port?: number
+  /**
+   * Lets other processes that ask for it too have the same address and port; the system gives what comes from one remote address to one of
+   * them. Where it cannot, the second is refused. False by default.
+   */
+  readonly reusePort?: boolean
+  /** Bytes to ask for in the system, for datagrams received and sent; 4 MiB by default. Streams do not use it. */
+  readonly buffer?: number
 }

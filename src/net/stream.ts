@@ -1,5 +1,6 @@
 /** Byte streams (TCP, TLS), as everything in the library sees them: relays over TCP, HTTP to routers. */
 import type { Address } from './address.ts'
+import type { BindOptions } from './socket.ts'
 
 export interface StreamHandler {
   /** `chunk` belongs to the handler from here on. */
@@ -33,8 +34,25 @@ export interface StreamDialer {
   dial(options: DialOptions): Promise<Stream>
 }
 
+/** Who a TLS listener is: PEM texts. */
+export interface TlsIdentity {
+  /** The certificate, followed by those that lead to its root. */
+  readonly cert: string
+  readonly key: string
+}
+
+export interface ListenOptions extends BindOptions {
+  /** TLS on top: a stream is accepted once its handshake is over. */
+  readonly tls?: TlsIdentity
+}
+
 export interface StreamListener {
   readonly local: Address
+  /**
+   * Another certificate for those who connect from now on; nothing changes without TLS.
+   * @throws SallyportError `ERR_BIND` when it is none or the key is another's: the old one stays in use
+   */
+  renew(tls: TlsIdentity): void
   /** Idempotent; streams already accepted live on. */
   close(): void
 }

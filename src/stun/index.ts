@@ -1,9 +1,9 @@
-export { BindingResponder, type Reply, type StunServerCounters } from './binding-responder.ts'
+export { BindingResponder, OTHER_IP, OTHER_PORT, type Reply, type StunServerCounters } from './binding-responder.ts'
 export { IntegrityKey, type PasswordAlgorithm } from './integrity-key.ts'
 export { type Attempt, LongTermCredential, type Reaction } from './long-term-client.ts'
-export { LongTermVerifier, type LongTermVerifierOptions, type Verdict } from './long-term-server.ts'
+export { type Claim, LongTermVerifier, type LongTermVerifierOptions, proves, type Rejection, type Verdict } from './long-term-server.ts'
 export { type Check, looksLikeStun, Message, type MessageClass } from './message.ts'
-export { Attribute, Method, StunError } from './registry.ts'
+export { Attribute, MAGIC_COOKIE, Method, StunError } from './registry.ts'
 export {
   decodePasswordAlgorithms,
   encodePasswordAlgorithms,

@@ -10,7 +10,7 @@ import { sha256 } from '@noble/hashes/sha2.js'
 export type PasswordAlgorithm = 'MD5' | 'SHA-256'
 
 /** The part of an HMAC in progress that is used here. */
-interface Mac {
+export interface Mac {
   update(data: Uint8Array): unknown
   digestInto(out: Uint8Array): void
   _cloneInto(to?: Mac): Mac

@@ -1,13 +1,13 @@
 /**
- * The server's side of long-term credentials (RFC 8489 9.2.4). Stateless: a nonce carries its time and is bound to the client's address by
- * an HMAC, so nothing is kept for clients that have not proved themselves. Sans-I/O; time comes in as `now`.
+ * The server's side of long-term credentials (RFC 8489 9.2.4). Stateless: nothing is kept for clients that have not proved themselves
+ * (nonces.ts). Sans-I/O; time comes in as `now`. A server that has passwords at hand calls `verify`; one that has to ask for them reads what
+ * a request claims first, and judges it when it knows.
  */
-import { hmac } from '@noble/hashes/hmac.js'
-import { sha256 } from '@noble/hashes/sha2.js'
 import { bytesToHex } from '@noble/hashes/utils.js'
 import type { Address } from '../net/index.ts'
 import { IntegrityKey, opaqueString, type PasswordAlgorithm, sameTag } from './integrity-key.ts'
 import type { Message } from './message.ts'
+import { Nonces } from './nonces.ts'
 import { Attribute, StunError } from './registry.ts'
 import { decodePasswordAlgorithms, encodePasswordAlgorithms, nonceCookie } from './security-features.ts'
 import type { MessageWriter } from './writer.ts'
@@ -27,23 +27,34 @@ export interface LongTermVerifierOptions {
   readonly nonceLifetime?: number
 }
 
+/** What a request says of itself; nothing of it is proven but by `fresh`. */
+export interface Claim {
+  readonly kind: 'claimed'
+  /** Undefined when it is that of nobody here: a USERHASH that is not known, or a name that is no text. */
+  readonly username: string | undefined
+  readonly algorithm: PasswordAlgorithm
+  /** Its nonce is one that this server gave to this address: who sent it receives there. */
+  readonly fresh: boolean
+}
+
 export type Verdict =
   | { readonly kind: 'accepted'; readonly username: string; readonly key: IntegrityKey; readonly sha256: boolean }
   | { readonly kind: 'rejected'; readonly code: 400 | 401 | 438; readonly reason: string }
+export type Rejection = Verdict & { readonly kind: 'rejected' }
 
-const MAC_LENGTH = 16
 /** Keys that are remembered; a hash each is the price of forgetting one. */
 const KEYS_KEPT = 1024
+/** Nonces tell their age only up to two years. */
+const LONGEST_NONCE_LIFETIME = 366 * 86_400_000
 
-const BAD_REQUEST = { kind: 'rejected', code: StunError.BadRequest, reason: 'Bad Request' } as const
-const UNAUTHENTICATED = { kind: 'rejected', code: StunError.Unauthenticated, reason: 'Unauthenticated' } as const
-const STALE = { kind: 'rejected', code: StunError.StaleNonce, reason: 'Stale Nonce' } as const
+const BAD_REQUEST: Rejection = { kind: 'rejected', code: StunError.BadRequest, reason: 'Bad Request' }
+const UNAUTHENTICATED: Rejection = { kind: 'rejected', code: StunError.Unauthenticated, reason: 'Unauthenticated' }
+const STALE: Rejection = { kind: 'rejected', code: StunError.StaleNonce, reason: 'Stale Nonce' }
 
 export class LongTermVerifier {
   readonly #options: LongTermVerifierOptions
-  readonly #secret: Uint8Array
   readonly #cookie: string
-  readonly #lifetime: number
+  readonly #nonces: Nonces
   /** The value of PASSWORD-ALGORITHMS; undefined when none are offered. */
   readonly #algorithms: Uint8Array | undefined
   readonly #keys = new Map<string, { readonly password: string; readonly key: IntegrityKey }>()
@@ -51,42 +62,63 @@ export class LongTermVerifier {
   constructor(options: LongTermVerifierOptions) {
     if (options.secret.length < 16) throw new RangeError(`secret must have at least 16 bytes, not ${options.secret.length}`)
     const lifetime = options.nonceLifetime ?? 600_000
-    if (!(lifetime > 0)) throw new RangeError(`nonceLifetime must be above 0, not ${lifetime}`)
+    if (!(lifetime > 0 && lifetime <= LONGEST_NONCE_LIFETIME)) {
+      throw new RangeError(`nonceLifetime must be above 0, and a year at most, not ${lifetime}`)
+    }
     const algorithms = options.algorithms ?? ['SHA-256', 'MD5']
     this.#options = options
-    this.#secret = options.secret.slice()
-    this.#lifetime = lifetime
     this.#algorithms = algorithms.length === 0 ? undefined : encodePasswordAlgorithms(algorithms)
     this.#cookie = nonceCookie({ passwordAlgorithms: algorithms.length > 0, usernameAnonymity: options.usernameOf !== undefined })
+    this.#nonces = new Nonces(this.#cookie, options.secret, lifetime)
   }
 
   /** A nonce for one client address. @param now milliseconds on the clock that `verify` will be asked with */
   nonce(client: Address, now: number): string {
-    const time = Math.floor(now).toString(16).padStart(12, '0')
-    return `${this.#cookie}${time}${this.#mac(time, client)}`
+    return this.#nonces.make(client, now)
   }
 
   /** The checks of RFC 8489 9.2.4, in its order. */
   verify(request: Message, client: Address, now: number): Verdict {
-    const withSha256 = request.has(Attribute.MessageIntegritySha256)
-    if (!withSha256 && !request.has(Attribute.MessageIntegrity)) return UNAUTHENTICATED
+    const claim = this.read(request, client, now)
+    if (claim.kind === 'rejected') return claim
+    const password = claim.username === undefined ? undefined : this.#options.password(claim.username)
+    return password === undefined ? UNAUTHENTICATED : this.judge(request, claim, password)
+  }
+
+  /** The part of those checks that needs no password. A 401 here is a request without credentials, which is no failure. */
+  read(request: Message, client: Address, now: number): Claim | Rejection {
+    if (!request.has(Attribute.MessageIntegritySha256) && !request.has(Attribute.MessageIntegrity)) return UNAUTHENTICATED
     const named = request.has(Attribute.Username) || request.has(Attribute.Userhash)
-    const nonce = request.text(Attribute.Nonce)
-    if (!named || nonce === undefined || !request.has(Attribute.Realm)) return BAD_REQUEST
+    if (!named || !request.has(Attribute.Nonce) || !request.has(Attribute.Realm)) return BAD_REQUEST
+    // One that is no text is not from here.
+    const nonce = request.text(Attribute.Nonce) ?? ''
     const algorithm = this.#algorithmOf(request, nonce)
     if (algorithm === undefined) return BAD_REQUEST
-    const username = this.#usernameOf(request)
-    const password = username === undefined ? undefined : this.#options.password(username)
-    if (username === undefined || password === undefined) return UNAUTHENTICATED
-    const key = this.#keyOf(username, password, algorithm)
-    const check = withSha256 ? request.integritySha256(key) : request.integrity(key)
-    if (check !== 'valid') return UNAUTHENTICATED
-    if (!this.#fresh(nonce, client, now)) return STALE
-    return { kind: 'accepted', username, key, sha256: request.has(Attribute.PasswordAlgorithm) }
+    return { kind: 'claimed', username: this.#usernameOf(request), algorithm, fresh: this.#nonces.fresh(nonce, client, now) }
+  }
+
+  /** The rest of them, with the password of the user that it claims to be; undefined when there is no such user. */
+  judge(request: Message, claim: Claim, password: string | undefined): Verdict {
+    if (claim.username === undefined || password === undefined) return UNAUTHENTICATED
+    const key = this.keyOf(claim.username, password, claim.algorithm)
+    if (!proves(request, key)) return UNAUTHENTICATED
+    if (!claim.fresh) return STALE
+    return { kind: 'accepted', username: claim.username, key, sha256: request.has(Attribute.PasswordAlgorithm) }
+  }
+
+  /** The key of a user, made once for as long as it is in use. */
+  keyOf(username: string, password: string, algorithm: PasswordAlgorithm): IntegrityKey {
+    const id = `${algorithm}:${username}`
+    const kept = this.#keys.get(id)
+    if (kept?.password === password) return kept.key
+    const key = IntegrityKey.longTerm(username, this.#options.realm, password, algorithm)
+    if (this.#keys.size >= KEYS_KEPT) this.#keys.clear()
+    this.#keys.set(id, { password, key })
+    return key
   }
 
   /** Adds to an error response what a rejection says: ERROR-CODE, and for 401 and 438 a new challenge. */
-  writeRejection(writer: MessageWriter, verdict: Verdict & { readonly kind: 'rejected' }, client: Address, now: number): void {
+  writeRejection(writer: MessageWriter, verdict: Rejection, client: Address, now: number): void {
     writer.errorCode(verdict.code, verdict.reason)
     if (verdict.code === StunError.BadRequest) return // RFC 8489 9.2.4: neither REALM nor NONCE in a 400
     writer.text(Attribute.Realm, this.#options.realm).text(Attribute.Nonce, this.nonce(client, now))
@@ -94,7 +126,7 @@ export class LongTermVerifier {
   }
 
   /** Adds to a response the integrity that answers the request's (RFC 8489 9.2.4, last rule). Only FINGERPRINT may follow. */
-  authenticate(writer: MessageWriter, verdict: Verdict & { readonly kind: 'accepted' }): void {
+  authenticate(writer: MessageWriter, verdict: { readonly key: IntegrityKey; readonly sha256: boolean }): void {
     if (verdict.sha256) writer.integritySha256(verdict.key)
     else writer.integrity(verdict.key)
   }
@@ -116,36 +148,17 @@ export class LongTermVerifier {
   }
 
   #usernameOf(request: Message): string | undefined {
-    const username = request.text(Attribute.Username)
-    if (username !== undefined) return opaqueString(username)
+    if (request.has(Attribute.Username)) {
+      const username = request.text(Attribute.Username)
+      return username === undefined ? undefined : opaqueString(username)
+    }
     const hash = request.value(Attribute.Userhash)
     return hash?.length === 32 ? this.#options.usernameOf?.(bytesToHex(hash)) : undefined
   }
+}
 
-  #keyOf(username: string, password: string, algorithm: PasswordAlgorithm): IntegrityKey {
-    const id = `${algorithm}:${username}`
-    const kept = this.#keys.get(id)
-    if (kept?.password === password) return kept.key
-    const key = IntegrityKey.longTerm(username, this.#options.realm, password, algorithm)
-    if (this.#keys.size >= KEYS_KEPT) this.#keys.clear()
-    this.#keys.set(id, { password, key })
-    return key
-  }
-
-  #fresh(nonce: string, client: Address, now: number): boolean {
-    const cookie = this.#cookie.length
-    if (nonce.length !== cookie + 12 + 2 * MAC_LENGTH || !nonce.startsWith(this.#cookie)) return false
-    const time = nonce.slice(cookie, cookie + 12)
-    if (!/^[0-9a-f]{12}$/.test(time)) return false
-    const issued = Number.parseInt(time, 16)
-    if (issued > now || now - issued >= this.#lifetime) return false
-    const encoder = new TextEncoder()
-    const expected = encoder.encode(this.#mac(time, client))
-    const given = encoder.encode(nonce.slice(cookie + 12))
-    return given.length === expected.length && sameTag(expected, given, 0, expected.length)
-  }
-
-  #mac(time: string, client: Address): string {
-    return bytesToHex(hmac(sha256, this.#secret, new TextEncoder().encode(`${this.#cookie}${time} ${client.key}`)).subarray(0, MAC_LENGTH))
-  }
+/** Whether the request's integrity, the stronger of the two where it has both, is of this key. */
+export function proves(request: Message, key: IntegrityKey): boolean {
+  const check = request.has(Attribute.MessageIntegritySha256) ? request.integritySha256(key) : request.integrity(key)
+  return check === 'valid'
 }

@@ -146,6 +146,13 @@ export class Message {
     return found
   }
 
+  /** Occurrences, whatever their values. */
+  count(type: number): number {
+    let found = 0
+    for (let at = HEADER_LENGTH; at < this.#end; at = after(this.data, at)) if (uint16(this.data, at) === type) found++
+    return found
+  }
+
   /** ERROR-CODE (RFC 8489 14.8). Undefined also when class or number is out of range; a reason that is not UTF-8 is repaired. */
   errorCode(): { readonly code: number; readonly reason: string } | undefined {
     const value = this.value(Attribute.ErrorCode)

@@ -15,7 +15,7 @@ export interface SecurityFeatures {
 /** Characters of a nonce's cookie. */
 export const COOKIE_LENGTH = 13
 const COOKIE = /^obMatJos2[A-Za-z0-9+/]{4}/
-const BASE64 = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/'
+export const BASE64 = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/'
 /** RFC 8489 18.5.1. */
 const NUMBERS: Readonly<Record<PasswordAlgorithm, number>> = { MD5: 1, 'SHA-256': 2 }
 

@@ -1,4 +1,5 @@
 import fc from 'fast-check'
+import { Address4 } from 'ip-address'
 import { describe, expect, it } from 'vitest'
 import { SallyportError } from '../../src/errors.ts'
 import { Address, Prefix, type Scope } from '../../src/net/index.ts'
@@ -68,6 +69,20 @@ describe('an address', () => {
     expect(Address.tryOf(text, 4000)).toBeUndefined()
     expect(() => Address.of(text, 4000)).toThrow(SallyportError)
     expect(() => Address.of(text, 4000)).toThrow(expect.objectContaining({ code: 'ERR_ADDRESS' }))
+  })
+
+  it('reads the IPv4 addresses that ip-address reads, and no others', () => {
+    const piece = fc.oneof(fc.integer({ min: 0, max: 300 }).map(String), fc.stringMatching(/^[0-9a-fx .:/-]{0,4}$/))
+    const text = fc.array(piece, { minLength: 3, maxLength: 5 }).map((pieces) => pieces.join('.'))
+    fc.assert(
+      fc.property(text, (ip) => {
+        fc.pre(!ip.includes(':') && !ip.includes('/'))
+        const expected = Address4.isValid(ip) ? new Address4(ip) : undefined
+        expect(Address.tryOf(ip, 1)?.ip).toBe(expected?.correctForm())
+        expect(Address.tryOf(ip, 1)?.bytes).toEqual(expected && Uint8Array.from(expected.toArray()))
+      }),
+      { numRuns: 1_000 },
+    )
   })
 
   it.each([-1, 65_536, 1.5, Number.NaN, Number.POSITIVE_INFINITY])('has no port %d', (port) => {

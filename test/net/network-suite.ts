@@ -13,6 +13,8 @@ import {
   type Stream,
   type StreamListener,
 } from '../../src/net/index.ts'
+import { requires } from '../requirements.ts'
+import { makeIdentity } from './tls-identity.ts'
 
 export interface NetworkPair {
   readonly a: Network
@@ -149,6 +151,22 @@ export function networkSuite(name: string, makePair: () => Promise<NetworkPair> 
       test('refuse a port that is none with a RangeError', async () => {
         expect(await rejection(pair.a.bind({ family: 4, port: 65_536 }))).toBeInstanceOf(RangeError)
         expect(await rejection(pair.a.bind({ family: 4, port: 1.5 }))).toBeInstanceOf(RangeError)
+      })
+
+      test('refuse a buffer of no bytes with a RangeError', async () => {
+        for (const buffer of [0, -1, 1.5, Number.NaN])
+          expect(await rejection(pair.a.bind({ family: 4, buffer }))).toBeInstanceOf(RangeError)
+      })
+
+      test('tell how much the system grants them to receive, at most what they asked for, or that there is no system', async () => {
+        const { socket } = await bind(pair.a, { buffer: 100_000 })
+        if (socket.buffer !== undefined) expect(Math.abs(socket.buffer - 100_000)).toBeLessThan(4_096)
+      })
+
+      test('are refused a taken port although they would share it, when the other does not', async () => {
+        const { socket } = await bind(pair.a, { ip: pair.ipOfA })
+        const sharing = pair.a.bind({ family: 4, ip: pair.ipOfA, port: socket.local.port, reusePort: true })
+        expect(await rejection(sharing)).toMatchObject({ code: 'ERR_BIND' })
       })
 
       test('give their port back when they are closed', async () => {
@@ -438,6 +456,31 @@ export function networkSuite(name: string, makePair: () => Promise<NetworkPair> 
         stream.destroy()
       })
 
+      test('deliver what was written in pieces in one turn, in order', async () => {
+        let heard = ''
+        let tell: () => void = () => {}
+        const closed = new Promise<void>((resolve) => {
+          tell = resolve
+        })
+        const remote = await listen((stream) => {
+          stream.handle({
+            data: (chunk) => {
+              heard += text(chunk)
+            },
+            drained: () => {},
+            closed: () => tell(),
+          })
+        })
+        const stream = await pair.until(pair.a.streams.dial({ to: remote }))
+        const letters = 'abcdefghijklmnopqrstuvwxyz'
+        for (const letter of letters) stream.write(bytes(letter))
+        await sleep(pair.a, 5)
+        for (const letter of letters) stream.write(bytes(letter))
+        stream.end()
+        await pair.until(closed)
+        expect(heard).toBe(letters + letters)
+      })
+
       test('deliver what was written before the end, then tell both sides that they are closed without a reason', async () => {
         let heard = ''
         let tell: (reason: Error | undefined) => void = () => {}
@@ -513,6 +556,24 @@ export function networkSuite(name: string, makePair: () => Promise<NetworkPair> 
         })
         await pair.until(accepted)
         expect(await pair.until(heard)).toBe('still here')
+      })
+
+      test('carry data both ways where both ends speak TLS', requires({ commands: { openssl: 'openssl' } }), async () => {
+        const identity = makeIdentity('relay.test')
+        const listener = await pair.until(
+          pair.b.listen({ family: 4, ip: pair.ipOfB, tls: identity }, (stream) => {
+            stream.handle({ data: (chunk) => stream.write(chunk), drained: () => {}, closed: () => {} })
+          }),
+        )
+        listeners.push(listener)
+        const tls = { serverName: 'relay.test', ca: identity.cert }
+        const stream = await pair.until(pair.a.streams.dial({ to: listener.local, tls }))
+        const heard = new Promise<string>((resolve) => {
+          stream.handle({ data: (chunk) => resolve(text(chunk)), drained: () => {}, closed: () => {} })
+        })
+        stream.write(bytes('there and back'))
+        expect(await pair.until(heard)).toBe('there and back')
+        stream.destroy()
       })
 
       test('are refused a taken port with ERR_BIND', async () => {

@@ -36,6 +36,8 @@ export function open(uri: string, options: Partial<RelayClientOptions> = {}): Cl
     outlet: {
       measured: () => void told.push('measured'),
       allocated: () => void told.push('allocated'),
+      doubted: () => {},
+      ended: () => {},
       lost: (_client, _allocation, { code }) => void told.push(`lost ${code}`),
       failed: (_client, { code }) => void told.push(`failed ${code}`),
       datagram: (_allocation, data, from) => void heard.push({ data: data.slice(), from }),

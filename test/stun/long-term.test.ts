@@ -241,7 +241,7 @@ describe('C66 nonces', () => {
       return result.kind === 'rejected' ? result.code : result.kind
     }
     expect(verdict(good)).toBe('accepted')
-    const digits = good.slice(13, 25)
+    const digits = good.slice(13, 19)
     for (const nonce of [
       server.nonce(CLIENT, 601),
       good.slice(0, -1),
@@ -250,8 +250,8 @@ describe('C66 nonces', () => {
       'x',
       '',
       good.replace('gAAA', 'AAAA'),
-      good.replace(digits, '000000000257'),
-      good.replace(digits, 'zzzzzzzzzzzz'),
+      good.replace(digits, 'AAAAJX'),
+      good.replace(digits, 'zz=zzz'),
     ])
       expect(verdict(nonce)).toBe(438)
   })

@@ -4,6 +4,7 @@ import { Address, type BindOptions, type DatagramHandler, type DatagramSocket, t
 
 export class MemorySocket implements DatagramSocket {
   readonly local: Address
+  readonly buffer: number | undefined = undefined
   readonly #network: MemoryNetwork
   handler: DatagramHandler | undefined
   /** What came in, when nobody handles it. */

@@ -70,6 +70,7 @@ export class CountingNetwork implements Network {
     const socket = await this.#network.bind(options)
     const counted: DatagramSocket = {
       local: socket.local,
+      buffer: socket.buffer,
       handle: (handler) => {
         this.handlers.set(counted, handler)
         socket.handle({

@@ -6,7 +6,7 @@ import type { RemoteInfo, Socket } from 'node:dgram'
 import { SallyportError } from '../../errors.ts'
 import { Address } from '../address.ts'
 import type { DatagramHandler, DatagramSocket } from '../socket.ts'
-import { setHopLimit } from './datagram-socket.ts'
+import { grantedBuffer, setHopLimit } from './datagram-socket.ts'
 import { Remotes } from './remotes.ts'
 import { Sender } from './sender.ts'
 
@@ -83,6 +83,11 @@ class NodeAdoptedSocket implements AdoptedSocket {
 
   send(data: Uint8Array, to: Address, report = false): boolean {
     return this.#closed || this.#sender.send(data, to, report)
+  }
+
+  /** As its owner left it. */
+  get buffer(): number | undefined {
+    return grantedBuffer(this.#socket)
   }
 
   setHopLimit(hops: number): void {

@@ -6,8 +6,10 @@ import type { BindOptions, DatagramHandler, DatagramSocket } from '../socket.ts'
 import { Remotes } from './remotes.ts'
 import { Sender } from './sender.ts'
 
-/** Bytes asked for in the kernel, most first: Linux caps what it gives, others refuse what they do not give. */
+/** Bytes asked for in the kernel by default, then less: Linux caps what it gives, others refuse what they do not give. */
 const BUFFER_SIZES = [4 << 20, 1 << 20, 256 << 10]
+/** Linux tells twice what it gives: half is for its bookkeeping (socket(7), SO_RCVBUF). */
+const TOLD_PER_GRANTED = process.platform === 'linux' ? 2 : 1
 
 type Lookup = (host: string, options: unknown, done: (error: Error | null, address: string, family: number) => void) => void
 
@@ -28,22 +30,26 @@ const PASSING = new Set([
   'EINTR',
 ])
 
-/** @throws TypeError or RangeError naming the option, SallyportError `ERR_BIND` */
-export function assertBindOptions(options: BindOptions): void {
-  const { family, ip, port = 0 } = options
+/** @returns where to bind, port included @throws TypeError or RangeError naming the option, SallyportError `ERR_BIND` */
+export function checkedBindOptions(options: BindOptions): Address {
+  const { family, ip, port = 0, buffer = 1 } = options
   if (family !== 4 && family !== 6) throw new TypeError(`family: must be 4 or 6, not ${String(family)}`)
   if (!Number.isInteger(port) || port < 0 || port > 0xffff) throw new RangeError(`port: must be an integer from 0 to 65535, not ${port}`)
-  if (ip !== undefined && Address.tryOf(ip, 0)?.family !== family)
-    throw new SallyportError('ERR_BIND', `ip: not an IPv${family} address: ${ip}`)
+  if (!Number.isSafeInteger(buffer) || buffer < 1) throw new RangeError(`buffer: must be a positive number of bytes, not ${buffer}`)
+  const address = ip === undefined ? Address.any(family, port) : Address.tryOf(ip, port)
+  if (address?.family === family) return address
+  throw new SallyportError('ERR_BIND', `ip: not an IPv${family} address: ${ip}`)
 }
 
 export async function bindDatagramSocket(options: BindOptions): Promise<DatagramSocket> {
-  assertBindOptions(options)
-  const { family, ip = family === 4 ? '0.0.0.0' : '::', port = 0 } = options
+  const wanted = checkedBindOptions(options)
+  const { family, ip = wanted.ip, port = 0, reusePort = false, buffer } = options
+  // Node.js before 22.12 does not know reusePort and passes over it.
+  const shared: { readonly reusePort?: boolean } = reusePort ? { reusePort } : {}
   const socket =
     family === 4
-      ? createSocket({ type: 'udp4', lookup: literal4 as never })
-      : createSocket({ type: 'udp6', ipv6Only: true, lookup: literal6 as never })
+      ? createSocket({ type: 'udp4', lookup: literal4 as never, ...shared })
+      : createSocket({ type: 'udp6', ipv6Only: true, lookup: literal6 as never, ...shared })
   await new Promise<void>((resolve, reject) => {
     socket.once('error', (cause) => {
       socket.close()
@@ -53,14 +59,22 @@ export async function bindDatagramSocket(options: BindOptions): Promise<Datagram
     socket.bind({ address: ip, port, exclusive: true }, resolve)
   })
   socket.removeAllListeners('error')
-  enlargeBuffers(socket)
-  const { address, port: bound } = socket.address()
-  return own(socket, Address.of(address, bound))
+  enlargeBuffers(socket, buffer === undefined ? BUFFER_SIZES : [buffer, ...BUFFER_SIZES.filter((size) => size < buffer)])
+  return own(socket, wanted.withPort(socket.address().port), grantedBuffer(socket))
 }
 
-function enlargeBuffers(socket: Socket): void {
+/** In the measure of `BindOptions.buffer`; undefined when the system does not say. */
+export function grantedBuffer(socket: Socket): number | undefined {
+  try {
+    return Math.floor(socket.getRecvBufferSize() / TOLD_PER_GRANTED)
+  } catch {
+    return undefined
+  }
+}
+
+function enlargeBuffers(socket: Socket, sizes: readonly number[]): void {
   for (const set of [(size: number) => socket.setRecvBufferSize(size), (size: number) => socket.setSendBufferSize(size)]) {
-    BUFFER_SIZES.some((size) => {
+    sizes.some((size) => {
       try {
         set(size)
         return true
@@ -71,8 +85,8 @@ function enlargeBuffers(socket: Socket): void {
   }
 }
 
-function own(socket: Socket, local: Address): DatagramSocket {
-  const made = new NodeDatagramSocket(socket, local)
+function own(socket: Socket, local: Address, buffer: number | undefined): DatagramSocket {
+  const made = new NodeDatagramSocket(socket, local, buffer)
   socket.on('message', (data, from) => made.received(data, from))
   socket.on('error', (error) => made.failed(error))
   return made
@@ -80,14 +94,16 @@ function own(socket: Socket, local: Address): DatagramSocket {
 
 class NodeDatagramSocket implements DatagramSocket {
   readonly local: Address
+  readonly buffer: number | undefined
   readonly #socket: Socket
   readonly #remotes = new Remotes()
   readonly #sender: Sender
   #handler: DatagramHandler | undefined
   #closed = false
 
-  constructor(socket: Socket, local: Address) {
+  constructor(socket: Socket, local: Address, buffer: number | undefined) {
     this.local = local
+    this.buffer = buffer
     this.#socket = socket
     this.#sender = new Sender(socket, this.#remotes, false)
   }

@@ -6,7 +6,8 @@ import { nodeDns } from './dns.ts'
 import { nodeGateway } from './gateway.ts'
 import { nodeInterfaces } from './interfaces.ts'
 import { nodeRandom } from './random.ts'
-import { listenForStreams, nodeStreams } from './streams.ts'
+import { listenForStreams } from './stream-listener.ts'
+import { nodeStreams } from './streams.ts'
 
 /** One for the process, and with it one clock: the pace of checks is the process's (RFC 8445 14.2). */
 let network: Network | undefined

@@ -9,7 +9,8 @@ const LIMIT = 16_384
 
 export class Remotes {
   readonly #limit: number
-  readonly #byIp = new Map<string, Map<number, Address>>()
+  /** None for a socket that hears from nobody: a relay may have thousands of them. */
+  #byIp: Map<string, Map<number, Address>> | undefined
   #size = 0
   #lastIp = ''
   #lastPort = 0
@@ -22,7 +23,7 @@ export class Remotes {
   /** `ip` as the system writes it, zone included. Undefined for what is no address. */
   get(ip: string, port: number): Address | undefined {
     if (port === this.#lastPort && ip === this.#lastIp) return this.#last
-    const address = this.#byIp.get(ip)?.get(port) ?? this.#add(ip, port)
+    const address = this.#byIp?.get(ip)?.get(port) ?? this.#add(ip, port)
     this.#lastIp = ip
     this.#lastPort = port
     this.#last = address
@@ -32,8 +33,8 @@ export class Remotes {
   #add(ip: string, port: number): Address | undefined {
     const address = Address.tryOf(ip, port)
     if (address === undefined) return undefined
-    if (this.#size >= this.#limit) {
-      this.#byIp.clear()
+    if (this.#byIp === undefined || this.#size >= this.#limit) {
+      this.#byIp = new Map()
       this.#size = 0
     }
     let ports = this.#byIp.get(ip)

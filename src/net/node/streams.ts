@@ -1,10 +1,9 @@
-/** Byte streams over node:net, with node:tls on top where asked for; TLS is loaded when first used. */
-import { connect, createServer, isIP, type Socket } from 'node:net'
+/** Dialling streams by node:net, with node:tls on top where asked for; TLS is loaded when first used. */
+import { connect, isIP, type Socket } from 'node:net'
 import { SallyportError } from '../../errors.ts'
-import { Address } from '../address.ts'
-import type { BindOptions } from '../socket.ts'
-import type { DialOptions, Stream, StreamDialer, StreamHandler, StreamListener } from '../stream.ts'
-import { assertBindOptions } from './datagram-socket.ts'
+import type { Address } from '../address.ts'
+import type { DialOptions, Stream, StreamDialer } from '../stream.ts'
+import { streamOver } from './node-stream.ts'
 
 export function nodeStreams(): StreamDialer {
   return { dial }
@@ -62,83 +61,6 @@ function ready(socket: Socket, event: 'connect' | 'secureConnect', signal: Abort
   })
 }
 
-/** @throws SallyportError `ERR_BIND` */
-export async function listenForStreams(options: BindOptions, accept: (stream: Stream) => void): Promise<StreamListener> {
-  assertBindOptions(options)
-  const { family, ip = family === 4 ? '0.0.0.0' : '::', port = 0 } = options
-  const server = createServer({ noDelay: true }, (socket) => {
-    const remote = Address.tryOf(socket.remoteAddress ?? '', socket.remotePort ?? 0)
-    if (remote === undefined) socket.destroy()
-    else accept(streamOver(socket, socket, remote))
-  })
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', (cause) => {
-      reject(new SallyportError('ERR_BIND', `no TCP listener at ${ip} port ${port}: ${cause.message}`, { cause }))
-    })
-    server.listen({ host: ip, port, ipv6Only: true, exclusive: true }, resolve)
-  })
-  // One connection that could not be accepted (out of descriptors) is not the end of the listener.
-  server.removeAllListeners('error').on('error', () => {})
-  const bound = server.address() as { readonly address: string; readonly port: number }
-  return { local: Address.of(bound.address, bound.port), close: () => void server.close() }
-}
-
 function hostOf(address: Address): string {
   return address.zone === '' ? address.ip : `${address.ip}%${address.zone}`
-}
-
-function streamOver(socket: Socket, tcp: Socket, remote: Address): Stream {
-  const local = Address.tryOf(tcp.localAddress ?? '', tcp.localPort ?? 0) ?? Address.any(remote.family)
-  const stream = new NodeStream(socket, local, remote)
-  socket.on('error', (error) => stream.failed(error))
-  socket.on('close', () => stream.closed())
-  socket.on('drain', () => stream.drained())
-  return stream
-}
-
-class NodeStream implements Stream {
-  readonly local: Address
-  readonly remote: Address
-  readonly #socket: Socket
-  #handler: StreamHandler | undefined
-  #reason: Error | undefined
-  #closed = false
-
-  constructor(socket: Socket, local: Address, remote: Address) {
-    this.#socket = socket
-    this.local = local
-    this.remote = remote
-  }
-
-  /** Nothing is read before; what arrived meanwhile waits in the system. */
-  handle(handler: StreamHandler): void {
-    this.#handler = handler
-    if (this.#closed) queueMicrotask(() => handler.closed(this.#reason))
-    else this.#socket.on('data', (chunk) => handler.data(chunk))
-  }
-
-  write(chunk: Uint8Array): boolean {
-    return !this.#socket.writable || this.#socket.write(chunk)
-  }
-
-  end(): void {
-    this.#socket.end()
-  }
-
-  destroy(): void {
-    this.#socket.destroy()
-  }
-
-  failed(error: Error): void {
-    this.#reason = error
-  }
-
-  closed(): void {
-    this.#closed = true
-    this.#handler?.closed(this.#reason)
-  }
-
-  drained(): void {
-    this.#handler?.drained()
-  }
 }

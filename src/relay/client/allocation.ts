@@ -6,13 +6,14 @@ import type { SallyportError } from '../../errors.ts'
 import type { Address, Random, SendFailure, Timer, Timers } from '../../net/index.ts'
 import { Attribute, looksLikeStun, Message, MessageWriter, Method, StunError } from '../../stun/index.ts'
 import { channelOf, channelPayload, encodeChannelData, looksLikeChannelData } from '../channel-data.ts'
+import type { RelayTransport } from '../transport.ts'
 import { Channels, type Peer } from './channels.ts'
 import type { Grant } from './establishment.ts'
 import { endLifetime, Lease } from './lease.ts'
 import { type AllocationControl, type Permission, Permissions } from './permissions.ts'
 import { refusal, relayError } from './relay-error.ts'
 import { type Answer, type Requests, refusesCredentials } from './requests.ts'
-import type { ConnectionHandler, RelayTransport, ServerConnection } from './server-connection.ts'
+import type { ConnectionHandler, ServerConnection } from './server-connection.ts'
 
 /** Milliseconds between looks at what is due, and how many of them somebody may be silent before nothing is refreshed for him: 3 minutes. */
 const SWEEP_INTERVAL = 15_000
@@ -36,6 +37,8 @@ export interface AllocationOutlet {
 /** What the owner of an allocation sees to. */
 export interface AllocationOwner {
   lost(allocation: Allocation, error: SallyportError): void
+  /** No answer came so far to the question whether it lives. */
+  doubted(allocation: Allocation): void
   /** The credentials are not good any more; the allocation may live on until it ends. */
   credentialsRefused(allocation: Allocation): void
 }
@@ -129,6 +132,7 @@ export class Allocation {
       random: parts.random,
       lifetime: parts.lifetime,
       received: () => this.counters.received,
+      doubtful: () => parts.owner.doubted(this),
       dead: (words) => this.#die(this.#lostError(words)),
       refused: (answer) => {
         if (refusesCredentials(answer)) parts.owner.credentialsRefused(this)
@@ -157,6 +161,11 @@ export class Allocation {
   /** Milliseconds of the last round trip to the server. */
   get rtt(): number | undefined {
     return this.#parts.requests.rtt
+  }
+
+  /** @internal The server was asked whether it lives, and no answer has come for a while. */
+  get doubtful(): boolean {
+    return this.#lease.doubtful
   }
 
   /** False once it was lost or given back. */

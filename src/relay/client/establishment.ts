@@ -6,13 +6,13 @@ import { SallyportError } from '../../errors.ts'
 import { type Address, type Family, isPassing, type Network, pacerOf, type Timers } from '../../net/index.ts'
 import { Attribute, LongTermCredential, Message, MessageWriter, Method, type ServerUri, StunError } from '../../stun/index.ts'
 import { looksLikeChannelData } from '../channel-data.ts'
+import type { RelayTransport } from '../transport.ts'
 import { type CredentialSource, type RelayCredentials, sameCredentials } from './credential-source.ts'
 import { endLifetime, LIFETIME_SECONDS } from './lease.ts'
 import { type Leg, race, type Way, waysOf, writeRequestedTransport } from './race.ts'
 import { Redirections } from './redirections.ts'
 import { refusal, relayError } from './relay-error.ts'
 import { type Answer, type Requests, refusesCredentials } from './requests.ts'
-import type { RelayTransport } from './server-connection.ts'
 
 /** Ports tried in a row where the server has an allocation for the one that we took (RFC 8656 7.4). */
 const MOST_PORTS = 3

@@ -2,4 +2,3 @@ export type { Allocation, AllocationCounters, AllocationOutlet, AllocationStatus
 export type { RelayCredentials } from './credential-source.ts'
 export { relayTransports } from './establishment.ts'
 export { RelayClient, type RelayClientOptions, type RelayOutlet } from './relay-client.ts'
-export type { RelayTransport } from './server-connection.ts'

@@ -19,6 +19,8 @@ const SILENT_ROUNDS = 2
 /** Milliseconds without an answer that end a doubt; more on a stream, where what is lost comes again by itself. */
 const DEAD_AFTER = 800
 const STREAM_DEAD_AFTER = 1_200
+/** The part of that time after which the owner may look for another. */
+const DOUBT_TOLD = 0.4
 /** Milliseconds after a proof of life in which there is no doubt. */
 const CALM = 500
 /** Doubts in a row that data, which proves nothing, can prolong. */
@@ -33,6 +35,8 @@ export interface LeaseParts {
   readonly lifetime: number
   /** Datagrams from peers so far. */
   readonly received: () => number
+  /** It has not answered a doubt so far. */
+  readonly doubtful: () => void
   /** The server does not answer any more, in words. */
   readonly dead: (words: string) => void
   /** What else it says than success. */
@@ -49,6 +53,7 @@ export class Lease {
   /** A doubt in progress, and when the server last proved that it lives. */
   #doubt: { cancel: () => void } | undefined
   #calmSince = Number.NEGATIVE_INFINITY
+  #doubtful = false
   #over = false
 
   constructor(parts: LeaseParts) {
@@ -64,6 +69,11 @@ export class Lease {
   /** Undefined while a refresh is under way. */
   get refreshAt(): number | undefined {
     return this.#refreshAt
+  }
+
+  /** A doubt was raised, and no answer has come for a while. */
+  get doubtful(): boolean {
+    return this.#doubtful
   }
 
   start(): void {
@@ -99,11 +109,17 @@ export class Lease {
     // Before asking: on a network that answers at once, the answer is here when `probe` returns.
     const doubt = { cancel: () => {} }
     this.#doubt = doubt
+    const told = this.#parts.timers.after(patience * DOUBT_TOLD, () => {
+      if (this.#doubtful) return
+      this.#doubtful = true
+      this.#parts.doubtful()
+    })
     const transaction = requests.probe({
       method: Method.Refresh,
       write: keepLifetime,
       schedule,
       done: (answer) => {
+        told.cancel()
         if (this.#over) return
         if (answer.kind === 'success') this.#refreshed(answer.message)
         else if (answer.kind === 'error') this.#parts.refused(answer)
@@ -115,7 +131,10 @@ export class Lease {
         }
       },
     })
-    doubt.cancel = () => transaction.cancel()
+    doubt.cancel = () => {
+      transaction.cancel()
+      told.cancel()
+    }
   }
 
   /** The server proved that it lives. */
@@ -124,6 +143,7 @@ export class Lease {
     this.#calmSince = this.#parts.timers.now()
     this.#doubt?.cancel()
     this.#doubt = undefined
+    this.#doubtful = false
   }
 
   #planRefresh(lifetime: number): void {

@@ -7,9 +7,10 @@ import { SallyportError } from '../../errors.ts'
 import { type Address, isPassing, type Network, type Pacer, type Timer, type Timers } from '../../net/index.ts'
 import { Attribute, Message, type MessageWriter, Method, StunError } from '../../stun/index.ts'
 import { looksLikeChannelData } from '../channel-data.ts'
+import type { RelayTransport } from '../transport.ts'
 import { refusal, relayError } from './relay-error.ts'
 import { type Answer, Requests } from './requests.ts'
-import { openDatagrams, openStream, type RelayTransport, type ServerConnection } from './server-connection.ts'
+import { openDatagrams, openStream, type ServerConnection } from './server-connection.ts'
 
 /** Milliseconds from the first way over UDP to the first over TCP, and between addresses of one transport. */
 const TCP_AFTER = 250

@@ -6,12 +6,12 @@ import { diagnose } from '../../diagnostics.ts'
 import { SallyportError } from '../../errors.ts'
 import { type Address, type Family, type Network, randomFraction, type Timer, type Timers } from '../../net/index.ts'
 import type { ServerUri } from '../../stun/index.ts'
+import type { RelayTransport } from '../transport.ts'
 import { Allocation, type AllocationOutlet } from './allocation.ts'
 import { CredentialSource, type RelayCredentials, sameCredentials } from './credential-source.ts'
 import { discard, Establishment, type Grant, within } from './establishment.ts'
 import type { Leg } from './race.ts'
 import { retryDelay } from './retry-delay.ts'
-import type { RelayTransport } from './server-connection.ts'
 
 /** Milliseconds that a connection is kept whose server waits for credentials, and between measurements without an allocation. */
 const IDLE_KEPT = 30_000
@@ -29,6 +29,10 @@ export interface RelayOutlet extends AllocationOutlet {
   allocated(client: RelayClient, allocation: Allocation): void
   /** It is dead. The client gets another one by itself while one is wanted. Not told of what was given back. */
   lost(client: RelayClient, allocation: Allocation, error: SallyportError): void
+  /** It does not answer: `lost` follows soon, unless it does after all. */
+  doubted(client: RelayClient, allocation: Allocation): void
+  /** One that was replaced is given back now: the 10 s are over. */
+  ended(client: RelayClient, allocation: Allocation): void
   /** An attempt failed. The client tries again by itself, after growing waits. */
   failed(client: RelayClient, error: SallyportError): void
 }
@@ -263,6 +267,9 @@ export class RelayClient {
       outlet,
       owner: {
         lost: (lost, error) => this.#lost(lost, error),
+        doubted: (doubtful) => {
+          if (doubtful === this.#allocation) outlet.doubted(this, doubtful)
+        },
         credentialsRefused: (refused) => this.#credentialsRefused(refused),
       },
     })
@@ -303,6 +310,7 @@ export class RelayClient {
   #retire(allocation: Allocation, after: number): void {
     const over = (): void => {
       this.#retired.set(allocation, undefined)
+      if (after > 0) this.#options.outlet.ended(this, allocation)
       allocation.end(() => this.#retired.delete(allocation))
     }
     if (after === 0) over()

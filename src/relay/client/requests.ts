@@ -164,7 +164,7 @@ export class Requests implements Paced {
     this.#parts.pacer.withdraw(this)
   }
 
-  /** @internal for the pacer */
+  /** For the pacer. */
   paced(): boolean {
     const current = this.#current
     if (current === undefined || current.transaction !== undefined) return false

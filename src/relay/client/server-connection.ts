@@ -4,8 +4,7 @@
  */
 import type { Address, DatagramSocket, Network, SendFailure, Stream } from '../../net/index.ts'
 import { StreamFramer } from '../stream-framer.ts'
-
-export type RelayTransport = 'udp' | 'tcp' | 'tls'
+import type { RelayTransport } from '../transport.ts'
 
 export interface ConnectionHandler {
   /** One STUN message or ChannelData, or bytes that claim to be; the memory is the handler's. */

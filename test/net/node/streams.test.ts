@@ -1,13 +1,10 @@
-import { spawnSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import type { AddressInfo } from 'node:net'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { createServer, type Server } from 'node:tls'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { Address, type Stream } from '../../../src/net/index.ts'
 import { nodeNetwork } from '../../../src/net/node/index.ts'
 import { requires } from '../../requirements.ts'
+import { makeIdentity } from '../tls-identity.ts'
 
 const { streams, listen } = nodeNetwork()
 
@@ -60,30 +57,9 @@ describe('a TLS stream', requires({ commands: { openssl: 'openssl' } }), () => {
   const asked: (string | false | null | undefined)[] = []
 
   beforeAll(async () => {
-    const folder = mkdtempSync(join(tmpdir(), 'tls-'))
-    const [key, cert] = [join(folder, 'key.pem'), join(folder, 'cert.pem')]
-    const made = spawnSync('openssl', [
-      'req',
-      '-x509',
-      '-newkey',
-      'ec',
-      '-pkeyopt',
-      'ec_paramgen_curve:prime256v1',
-      '-nodes',
-      '-days',
-      '2',
-      '-keyout',
-      key,
-      '-out',
-      cert,
-      '-subj',
-      '/CN=relay.test',
-      '-addext',
-      'subjectAltName=DNS:relay.test,IP:127.0.0.1',
-    ])
-    expect(made.status).toBe(0)
-    ca = readFileSync(cert, 'utf8')
-    server = createServer({ key: readFileSync(key), cert: ca }, (socket) => {
+    const identity = makeIdentity('relay.test')
+    ca = identity.cert
+    server = createServer(identity, (socket) => {
       asked.push(socket.servername)
       socket.on('error', () => {})
       socket.pipe(socket)
@@ -91,7 +67,6 @@ describe('a TLS stream', requires({ commands: { openssl: 'openssl' } }), () => {
     server.on('tlsClientError', () => {})
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
     to = Address.of('127.0.0.1', (server.address() as AddressInfo).port)
-    rmSync(folder, { recursive: true })
   })
 
   afterAll(() => {

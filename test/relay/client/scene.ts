@@ -11,6 +11,7 @@ import { FakeServer, type FakeServerOptions } from './fake-server.ts'
 export type Told =
   | { readonly what: 'measured'; readonly at: number; readonly rtt: number | undefined }
   | { readonly what: 'allocated'; readonly at: number; readonly allocation: Allocation }
+  | { readonly what: 'ended'; readonly at: number; readonly allocation: Allocation }
   | { readonly what: 'lost'; readonly at: number; readonly allocation: Allocation; readonly error: SallyportError }
   | { readonly what: 'failed'; readonly at: number; readonly error: SallyportError }
 
@@ -61,6 +62,8 @@ export class Scene {
         measured: ({ rtt }) => void this.told.push({ what: 'measured', at: now(), rtt }),
         allocated: (_, allocation) => void this.told.push({ what: 'allocated', at: now(), allocation }),
         lost: (_, allocation, error) => void this.told.push({ what: 'lost', at: now(), allocation, error }),
+        doubted: () => undefined,
+        ended: (_, allocation) => void this.told.push({ what: 'ended', at: now(), allocation }),
         failed: (_, error) => void this.told.push({ what: 'failed', at: now(), error }),
         datagram: (allocation, data, from) =>
           void this.heard.push({ text: new TextDecoder().decode(data), bytes: data.slice(), from, allocation }),

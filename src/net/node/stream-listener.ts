@@ -1,0 +1,68 @@
+/** Listening for streams by node:net, or node:tls, which is loaded when first used. */
+import { createServer, type Server, type Socket } from 'node:net'
+import { SallyportError } from '../../errors.ts'
+import { Address } from '../address.ts'
+import type { ListenOptions, Stream, StreamListener, TlsIdentity } from '../stream.ts'
+import { checkedBindOptions } from './datagram-socket.ts'
+import { streamOver } from './node-stream.ts'
+
+/** Milliseconds that a stranger may take for the TLS handshake. */
+const HANDSHAKE = 10_000
+
+/** A server, and how it takes another certificate. */
+interface Listening {
+  readonly server: Server
+  renew(tls: TlsIdentity): void
+}
+
+/** @throws TypeError or RangeError naming the option, SallyportError `ERR_BIND` */
+export async function listenForStreams(options: ListenOptions, accept: (stream: Stream) => void): Promise<StreamListener> {
+  checkedBindOptions(options)
+  const { family, ip = family === 4 ? '0.0.0.0' : '::', port = 0, reusePort = false, tls } = options
+  let closed = false
+  const accepted = (socket: Socket): void => {
+    const remote = Address.tryOf(socket.remoteAddress ?? '', socket.remotePort ?? 0)
+    // A handshake may be over after the listener.
+    if (remote === undefined || closed) socket.on('error', () => {}).destroy()
+    else accept(streamOver(socket, socket, remote))
+  }
+  const { server, renew } = tls === undefined ? tcpServer(accepted) : await tlsServer(tls, accepted)
+  // Node.js before 22.12 does not know reusePort and passes over it.
+  const shared: { readonly reusePort?: boolean } = reusePort ? { reusePort } : {}
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', (cause) => {
+      reject(new SallyportError('ERR_BIND', `no TCP listener at ${ip} port ${port}: ${cause.message}`, { cause }))
+    })
+    server.listen({ host: ip, port, ipv6Only: true, exclusive: true, ...shared }, resolve)
+  })
+  // One connection that could not be accepted (out of descriptors) is not the end of the listener.
+  server.removeAllListeners('error').on('error', () => {})
+  const bound = server.address() as { readonly address: string; readonly port: number }
+  const close = (): void => {
+    closed = true
+    server.close()
+  }
+  return { local: Address.of(bound.address, bound.port), renew, close }
+}
+
+function tcpServer(accepted: (socket: Socket) => void): Listening {
+  return { server: createServer({ noDelay: true }, accepted), renew: () => {} }
+}
+
+async function tlsServer(tls: TlsIdentity, accepted: (socket: Socket) => void): Promise<Listening> {
+  const { createServer: createTlsServer } = await import('node:tls')
+  const server = identified(() =>
+    createTlsServer({ cert: tls.cert, key: tls.key, minVersion: 'TLSv1.2', handshakeTimeout: HANDSHAKE, noDelay: true }, accepted),
+  )
+  // Who fails at the handshake is disconnected by it; there is nobody to tell.
+  server.on('tlsClientError', () => {})
+  return { server, renew: ({ cert, key }) => identified(() => server.setSecureContext({ cert, key, minVersion: 'TLSv1.2' })) }
+}
+
+function identified<T>(use: () => T): T {
+  try {
+    return use()
+  } catch (cause) {
+    throw new SallyportError('ERR_BIND', `no TLS with that certificate and key: ${(cause as Error).message}`, { cause })
+  }
+}
