@@ -243,6 +243,19 @@ describe('warnings', () => {
     expect(relay.status().allocations).toBe(0)
   })
 
+  it('come when a listener is gone with its address', async () => {
+    const { lab, server, events, relay, client } = await setStage({ addresses: ['203.0.113.1'] })
+    await (await client()).allocate()
+    server.moveTo(lab.internet)
+    await lab.run(1000)
+    expect(events.at(-1)).toMatchObject({
+      event: 'warning',
+      subject: 'sockets',
+      message: expect.stringMatching(/203\.0\.113\.1:3478 is gone/),
+    })
+    expect(relay.status().allocations).toBe(0)
+  })
+
   it('and all that is logged may meet a log that throws', async () => {
     const { client } = await setStage({
       log: () => {
