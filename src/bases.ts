@@ -23,12 +23,14 @@ export class HostBase implements Base {
   /** What a peer can be told: the bound address, or every address of the machine when bound to the wildcard. */
   readonly addresses: readonly Address[]
   readonly #socket: DatagramSocket
+  readonly #doubt: (base: HostBase) => void
 
-  constructor(id: number, socket: DatagramSocket, choices: readonly HostChoice[], hidden: boolean) {
+  constructor(id: number, socket: DatagramSocket, choices: readonly HostChoice[], hidden: boolean, doubt: (base: HostBase) => void) {
     const { local } = socket
     this.id = id
     this.hidden = hidden
     this.#socket = socket
+    this.#doubt = doubt
     this.address = local
     this.rank = choices[0]?.rank ?? 0
     this.addresses = choices.map(({ address }) => address.address.withPort(local.port))
@@ -43,10 +45,13 @@ export class HostBase implements Base {
     return room
   }
 
-  /** A socket needs no preparation, and is there or says that it is not. */
+  /** A socket needs no preparation. */
   expect(): void {}
 
-  verify(): void {}
+  /** And is there or says that it is not; but there may be a NAT before it. */
+  verify(): void {
+    this.#doubt(this)
+  }
 
   close(): void {
     this.#socket.close()
@@ -59,6 +64,8 @@ export interface BasesOutlet {
   datagram(base: HostBase, data: Uint8Array, from: Address): void
   sendFailed(base: HostBase, to: Address, failure: SendFailure): void
   drained(base: HostBase): void
+  /** What is sent from there seems to get nowhere. */
+  doubted(base: HostBase): void
   /** The sockets fit the interfaces as they are now. */
   updated(): void
 }
@@ -197,7 +204,7 @@ export class Bases {
 
   #add(key: string, socket: DatagramSocket, choices: readonly HostChoice[]): void {
     const { nextId, outlet, policy } = this.#options
-    const base = new HostBase(nextId(), socket, choices, policy?.offer === false)
+    const base = new HostBase(nextId(), socket, choices, policy?.offer === false, outlet.doubted)
     this.#bases.set(key, base)
     socket.handle({
       datagram: (data, from) => outlet.datagram(base, data, from),

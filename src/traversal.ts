@@ -101,6 +101,7 @@ export class Traversal {
         datagram: (base, data, from) => this.#demultiplexer.receive(base, data, from),
         sendFailed: (base, to, failure) => this.#sendFailed(base, to, failure),
         drained: (base) => this.#drained(base),
+        doubted: (base) => this.#gatherer.verify(base),
         // Another network may lie behind the same addresses.
         updated: () => {
           this.#gatherer.refresh()
@@ -147,6 +148,7 @@ export class Traversal {
     if (signal !== undefined && !(signal instanceof AbortSignal)) throw new TypeError('option signal is not an AbortSignal')
     if (this.#closed) throw new SallyportError('ERR_CLOSED', 'the traversal is closed; create another one')
     const session = this.#sessions.get(peer) ?? this.#closedSessions.get(peer)?.deref() ?? new Session(peer, this.#host)
+    if (session.state !== 'connected') this.#relays.verify()
     session.open(signal)
     this.#sessions.set(peer, session)
     this.#closedSessions.delete(peer)

@@ -205,6 +205,7 @@ export class RelayGatherer {
         measured: () => this.#fill(),
         allocated: (_client, allocation) => this.#allocated(entry, allocation),
         lost: (_client, allocation, error) => this.#lost(entry, allocation, error.message),
+        doubted: () => this.#doubted(),
         ended: (_client, allocation) => this.#removeAll(allocation, 'its credentials expire'),
         failed: () => this.#failed(entry),
         datagram: (allocation, data, from) => {
@@ -256,9 +257,14 @@ export class RelayGatherer {
 
   // ── which servers ──
 
+  /** Is it still there? Asked when something is about to depend on it. */
+  verify(): void {
+    for (const { client } of this.#entries) client.allocation?.verify()
+  }
+
   /** As many allocations as wanted, at the nearest servers that are not down. */
   #fill(): void {
-    const standing = this.#entries.filter(({ wanted, down, retirement }) => wanted && !down && retirement === undefined)
+    const standing = this.#standing()
     const reserve = this.#entries.filter(({ wanted, client }) => !wanted && client.rtt !== undefined && client.failure === undefined)
     reserve.sort((a, b) => (a.client.rtt ?? 0) - (b.client.rtt ?? 0))
     const met = new Set(this.#meetings.values())
@@ -271,11 +277,24 @@ export class RelayGatherer {
     this.#tell()
   }
 
+  /** What can be counted on, or will be soon. */
+  #standing(): readonly Entry[] {
+    return this.#entries.filter(
+      ({ wanted, down, retirement, client }) => wanted && !down && retirement === undefined && client.allocation?.doubtful !== true,
+    )
+  }
+
+  /** The next one need not wait until it is certain that this one is dead. */
+  #doubted(): void {
+    this.#fill()
+    this.#trimming ??= this.#options.timers.after(TRIM_INTERVAL, () => this.#trim())
+  }
+
   /** One that was down is back, and was replaced meanwhile. */
   #trim(): void {
     this.#trimming?.cancel()
     this.#trimming = undefined
-    const standing = this.#entries.filter(({ wanted, down, retirement }) => wanted && !down && retirement === undefined)
+    const standing = this.#standing()
     let surplus = standing.length - this.#options.keep
     const met = new Set(this.#meetings.values())
     const idle = standing

@@ -12,7 +12,7 @@ import { Caution } from './caution.ts'
 import { CheckList, shows } from './check-list.ts'
 import { type CheckContent, KNOWN_IN_CHECKS, writeError, writeSuccess } from './check-message.ts'
 import { consentDelay, consentExpiresAt, forgiveSleep } from './consent.ts'
-import { CHECK_LIFETIME, CONSENT_EXPIRY, MAX_ROLE_CONFLICTS, RECONSIDERED_PAIRS, SUSPECT_CHECKS, VERIFYING_QUESTIONS } from './constants.ts'
+import { CHECK_LIFETIME, CONSENT_EXPIRY, DOUBTFUL_QUESTIONS, MAX_ROLE_CONFLICTS, RECONSIDERED_PAIRS, SUSPECT_CHECKS } from './constants.ts'
 import type { Credentials } from './credentials.ts'
 import { EarlyChecks } from './early-checks.ts'
 import { judgeCheck } from './inbound-check.ts'
@@ -185,11 +185,19 @@ export class IceAgent implements Agent {
 
   /** Answers have to show that it still works. Nothing when it is being asked already. */
   question(pair: Pair, now: number): void {
+    this.#question(pair, now)
+    this.#settle(now)
+  }
+
+  #question(pair: Pair, now: number): void {
     if (!pair.valid || pair.hurried) return
     pair.questioned = true
     pair.unanswered = 0
     pair.nextCheckAt = now
-    this.#settle(now)
+  }
+
+  #questionOthers(pair: Pair, now: number): void {
+    for (const other of this.pairs) if (other !== pair) this.#question(other, now)
   }
 
   /** A base is about to go: whatever else works takes over now, so that nothing is lost when it does. */
@@ -364,7 +372,9 @@ export class IceAgent implements Agent {
       // Should this one stay without an answer; an answer sets the time anew.
       pair.consentAt = now + consentDelay(true, this.#random)
       pair.nextCheckAt = pair.hurried ? now + this.#list.nextInterval(pair) : Number.POSITIVE_INFINITY
-      if (pair.questioned && pair.unanswered === VERIFYING_QUESTIONS) pair.base.verify()
+      if (pair.unanswered >= DOUBTFUL_QUESTIONS || (pair.questioned && pair === this.#selected)) pair.base.verify()
+      // Is there another that does, before this one is given up?
+      if (pair.questioned && pair === this.#selected && pair.unanswered === DOUBTFUL_QUESTIONS) this.#questionOthers(pair, now)
     } else {
       pair.state = 'in-progress'
       pair.nextCheckAt = now + (this.#patience.met ? this.#list.nextInterval(pair) : this.#list.waitingInterval(pair))

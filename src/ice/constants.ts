@@ -72,8 +72,6 @@ export const SUSPECT_CHECKS = 6
 export const DOUBTFUL_QUESTIONS = 2
 /** The same for nominations, which follow each other at the round trip known so far: half a second, for one that has grown since. */
 export const DOUBTFUL_NOMINATIONS = 6
-/** Questions without an answer, where data seems to get nowhere, after which a relay has to show that it is still there. */
-export const VERIFYING_QUESTIONS = 2
 /**
  * While a relay carries the data, the direct pairs get another check every so often: so many rounds, then more rarely. What a NAT or a firewall
  * opened for our last check is open for 30 s at least (RFC 4787 4.3), so the two ends' checks need not be sent at once.

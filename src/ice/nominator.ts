@@ -57,7 +57,7 @@ export class Nominator {
     const chosen = controlling ? this.#nominee : followed(pairs)
     if (chosen?.valid === true && !isDoubtful(chosen)) return chosen
     // Also against the peer's word: it may not have noticed yet, as what it sends may still arrive.
-    const best = bestValid(pairs)
+    const best = bestValid(pairs, chosen)
     return chosen?.valid === true && (best === undefined || isDoubtful(best)) ? chosen : best
   }
 

@@ -37,6 +37,7 @@ function open(uri: string, options: Partial<RelayClientOptions> = {}): Client {
     outlet: {
       measured: () => void told.push('measured'),
       allocated: () => void told.push('allocated'),
+      doubted: () => {},
       ended: () => {},
       lost: (_client, _allocation, { code }) => void told.push(`lost ${code}`),
       failed: (_client, { code }) => void told.push(`failed ${code}`),

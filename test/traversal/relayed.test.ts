@@ -203,7 +203,7 @@ describe('several relays', () => {
     await lab.run(6_000)
     flow.stop()
     await lab.run(1_000)
-    for (const end of ['a', 'b'] as const) expect(flow.flow(end).longestGap).toBeLessThan(3_000)
+    for (const end of ['a', 'b'] as const) expect(flow.flow(end).longestGap).toBeLessThan(2_000)
     expect([a.session.state, b.session.state]).toEqual(['connected', 'connected'])
   })
 })

@@ -67,9 +67,9 @@ export function stream(lab: Lab, a: Peer, b: Peer): Stream {
   a.session.on('message', (data) => arrivals.a.push({ n: numberOf(data), at: lab.clock.now() }))
   b.session.on('message', (data) => arrivals.b.push({ n: numberOf(data), at: lab.clock.now() }))
   let sent = 0
-  let stopped = false
+  let stoppedAt: number | undefined
   const tick = (): void => {
-    if (stopped) return
+    if (stoppedAt !== undefined) return
     const data = new Uint8Array(1_200)
     new DataView(data.buffer).setUint32(0, sent++)
     a.session.send(data.slice())
@@ -80,7 +80,7 @@ export function stream(lab: Lab, a: Peer, b: Peer): Stream {
   return {
     paths,
     stop: () => {
-      stopped = true
+      stoppedAt = lab.clock.now()
     },
     flow: (to) => {
       const got = new Map<number, number>()
@@ -95,6 +95,8 @@ export function stream(lab: Lab, a: Peer, b: Peer): Stream {
         if (n < highest) overtaken++
         highest = Math.max(highest, n)
       }
+      // What never came again is a gap, too.
+      if (stoppedAt !== undefined) longestGap = Math.max(longestGap, stoppedAt - (last ?? 0))
       const all = Array.from({ length: sent }, (_, n) => n)
       return { sent, lost: all.filter((n) => !got.has(n)), doubled: all.filter((n) => (got.get(n) ?? 0) > 1), overtaken, longestGap }
     },

@@ -103,6 +103,21 @@ describe('from a relay to a direct path, with 1,000 datagrams a second each way'
     }
   })
 
+  it('a NAT that comes back with another address is found out by the silence, and the path is direct again within seconds', async () => {
+    const { lab, a, b, router } = await relayed(11, [EASY, EASY])
+    await lab.run(3_000)
+    expect(a.session.path?.kind).toBe('direct')
+    const flow = stream(lab, a, b)
+    await lab.run(2_000)
+    router.reboot({ renumber: true })
+    await lab.run(4_000)
+    flow.stop()
+    // No keep-alive of the mapping was due in this time.
+    expect(b.session.path).toMatchObject({ kind: 'direct', remote: { ip: router.addresses[0]?.ip } })
+    expect(a.session.path?.kind).toBe('direct')
+    for (const end of ['a', 'b'] as const) expect(flow.flow(end).longestGap).toBeLessThan(2_000)
+  })
+
   it('a direct path that dies gives way to the relay within two seconds', async () => {
     const { lab, a, b } = await relayed(10, [EASY, EASY])
     await lab.run(3_000)

@@ -222,7 +222,7 @@ describe('C66 credentials', () => {
     expect(texts(scene.peer).sort()).toEqual(['new', 'old'])
     await scene.run(10_000)
     expect([first.alive, second.alive, scene.server.allocations.size]).toEqual([false, true, 1])
-    expect(scene.whats()).toEqual(['measured', 'allocated', 'measured', 'allocated'])
+    expect(scene.whats()).toEqual(['measured', 'allocated', 'measured', 'allocated', 'ended'])
   })
 
   it('that come again unchanged leave the allocation as it is', async () => {

@@ -89,6 +89,7 @@ function clientOf(lab: Lab, first: FakeServer, options: Partial<RelayClientOptio
     outlet: {
       measured: () => void told.push('measured'),
       allocated: (_, { server }) => void told.push(`allocated ${server.key}`),
+      doubted: () => undefined,
       ended: () => undefined,
       lost: () => void told.push('lost'),
       failed: (_, { code }) => void told.push(`failed ${code}`),
