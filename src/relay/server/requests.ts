@@ -28,6 +28,9 @@ import type { Strangers } from './strangers.ts'
 /** Bytes of the least Allocate. What is shorter is only good for making answers that are larger. */
 const LEAST_REQUEST = 28
 
+/** Over a connection: the first one, a nonce that has grown old, a mistake. More of them are guesses. */
+const MOST_REFUSALS = 10
+
 /** Bytes for responses that are made at a time. */
 const RESPONSES = 16 * 1024
 
@@ -187,6 +190,7 @@ export class Requests {
     const writer = this.#writer.start('error', request.method, request.transactionId)
     verifier.writeRejection(writer, { kind: 'rejected', code, reason: '' }, link.client, wallTime())
     const size = this.#send(request, link)
+    if (link.transport !== 'udp' && ++link.refusals > MOST_REFUSALS) link.disconnect()
     if (bounded) strangers.answered(size)
     around.counters.error(code)
     if (user === undefined) return
