@@ -10,7 +10,7 @@
  * - workers: two processes of ours beside one, with the generator on the same two cores; on one port where Node.js can share it, else on two.
  * - latency: at a fixed rate, and beside it an exchange with nothing in between.
  * - allocations: 401 and Allocate, 32 at once; processor time, and resident memory kept for an idle one: cold, from the start of the
- *   process, and warm, for as many again.
+ *   process, in which the heap grows to its size, and warm, for as many again. The goal is for both together.
  *
  * A ratio is the median over the rounds of what was measured within one round. coturn is left out where it is not installed.
  * Exit code 1 when a goal is missed.
@@ -220,7 +220,7 @@ async function manyAllocations() {
       [0, 1].flatMap((i) => [whole(of(i, 'rate')), of(i, 'cpu').toFixed(0), whole(of(i, 'bytes'))]),
       about,
     )
-    if (name === OURS.name && !(of(0, 'bytes') <= MOST_BYTES)) miss(`more than ${MOST_BYTES} bytes`)
+    if (name === OURS.name && !((of(0, 'bytes') + of(1, 'bytes')) / 2 <= MOST_BYTES)) miss(`more than ${MOST_BYTES} bytes`)
   }
 }
 

@@ -25,7 +25,10 @@ export function pinned(core, words) {
 /** @param {number | undefined} core @param {readonly string[]} words @param {import('node:child_process').StdioOptions} stdio @returns {Child} */
 function start(core, words, stdio) {
   const [command = '', ...rest] = pinned(core, words)
-  return spawn(command, rest, { stdio })
+  const child = spawn(command, rest, { stdio })
+  // Also when the bench breaks off: not all of them notice.
+  process.on('exit', () => child.kill('SIGKILL'))
+  return child
 }
 
 /** @param {number | undefined} core @param {string} file @param {readonly string[]} words */

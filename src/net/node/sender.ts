@@ -24,6 +24,10 @@ export class Sender {
   #full = false
   /** Bytes waiting after the last send. */
   #waiting = 0
+  // One callback of each kind for all datagrams: an error says itself which address it was. Made when first needed, which most sockets of a
+  // relay never do.
+  #sent: (() => void) | undefined
+  #reported: ((error: SendError | null) => void) | undefined
 
   constructor(socket: Socket, remotes: Remotes, mapped: boolean) {
     this.#socket = socket
@@ -41,8 +45,8 @@ export class Sender {
     try {
       // Nothing calls back for a datagram that the system takes at once. As soon as one waits, each later one tells when it
       // left; a queue cannot get full by one datagram, so the last one in a full queue always does.
-      if (report) this.#socket.send(data, to.port, ip, this.#reported)
-      else if (this.#waiting > 0) this.#socket.send(data, to.port, ip, this.#sent)
+      if (report) this.#socket.send(data, to.port, ip, (this.#reported ??= (error) => this.#told(error)))
+      else if (this.#waiting > 0) this.#socket.send(data, to.port, ip, (this.#sent ??= () => this.#left()))
       else this.#socket.send(data, to.port, ip)
       this.#waiting = this.#socket.getSendQueueSize()
       if (this.#waiting < HIGH_WATER) return true
@@ -55,19 +59,20 @@ export class Sender {
     return false
   }
 
-  readonly #sent = (): void => {
+  #left(): void {
     if (!this.#full || this.#handler === undefined) return
     if (this.#socket.getSendQueueSize() > LOW_WATER) return
     this.#full = false
     this.#handler.drained()
   }
 
-  /** One for all datagrams: the error says which address it was. */
-  readonly #reported = (error: SendError | null): void => {
-    if (error !== null && error.address !== undefined && error.port !== undefined) {
-      const to = this.#remotes.get(error.address, error.port)
-      if (to !== undefined) this.#handler?.sendFailed(to, error.code ?? error.message)
-    }
-    this.#sent()
+  #told(error: SendError | null): void {
+    if (error !== null) this.#refused(error)
+    this.#left()
+  }
+
+  #refused({ address, port, code, message }: SendError): void {
+    const to = address === undefined || port === undefined ? undefined : this.#remotes.get(address, port)
+    if (to !== undefined) this.#handler?.sendFailed(to, code ?? message)
   }
 }

@@ -1,46 +1,35 @@
 /**
- * One allocation on a TURN server (RFC 8656): its data path, its life, and what it knows of peers. The permissions and channels it needs it
- * gets by itself. How it came about is in relay-client.ts.
+ * One allocation on a TURN server (RFC 8656): its data path and what it knows of peers. The permissions and channels it needs it gets by
+ * itself. How it came about is in establishment.ts, what keeps it alive in lease.ts.
  */
 import type { SallyportError } from '../../errors.ts'
-import { type Address, type Random, randomFraction, type SendFailure, type Timer, type Timers } from '../../net/index.ts'
-import { Attribute, looksLikeStun, Message, MessageWriter, Method, type RetransmissionSchedule, StunError } from '../../stun/index.ts'
+import type { Address, Random, SendFailure, Timer, Timers } from '../../net/index.ts'
+import { Attribute, looksLikeStun, Message, MessageWriter, Method, StunError } from '../../stun/index.ts'
 import { channelOf, channelPayload, encodeChannelData, looksLikeChannelData } from '../channel-data.ts'
 import type { RelayTransport } from '../transport.ts'
 import { Channels, type Peer } from './channels.ts'
+import type { Grant } from './establishment.ts'
+import { endLifetime, Lease } from './lease.ts'
 import { type AllocationControl, type Permission, Permissions } from './permissions.ts'
 import { refusal, relayError } from './relay-error.ts'
 import type { Answer, Requests } from './requests.ts'
 import type { ConnectionHandler, ServerConnection } from './server-connection.ts'
 
-/** Seconds asked for: what servers give by default (RFC 8656 3.2). */
-export const LIFETIME_SECONDS = 600
 /** Milliseconds between looks at what is due, and how many of them somebody may be silent before nothing is refreshed for him: 3 minutes. */
 const SWEEP_INTERVAL = 15_000
 const IDLE_SWEEPS = 12
-/** The allocation is refreshed at this part of its life, spread by the other. */
-const REFRESH_AT = 0.45
-const REFRESH_SPREAD = 0.1
-/** Milliseconds: no refresh comes sooner; one that the server refused is tried again after that. */
-const REFRESH_SOONEST = 1_000
-const REFRESH_RETRY = 10_000
-/** Rounds of a refresh without an answer, some 10 s each. */
-const SILENT_ROUNDS = 2
-/** Milliseconds without an answer that end a doubt, and that it takes on a stream, where what is lost comes again by itself. */
-const DEAD_AFTER = 800
-const STREAM_DEAD_AFTER = 1_200
-/** The part of that time after which the owner may look for another. */
-const DOUBT_TOLD = 0.4
-/** Milliseconds after an answered doubt in which there is none. */
-const CALM = 500
-/** Doubts in a row that data, which proves nothing, can prolong. */
-const MOST_PROLONGED = 2
+
+/** Bytes: what a Send indication to an IPv6 peer leaves of the longest UDP datagram. */
+const LONGEST = 65_507 - 51
 
 /** What an allocation tells its user; `RelayOutlet` has more. */
 export interface AllocationOutlet {
   /** `data` is the receiver's. */
   datagram(allocation: Allocation, data: Uint8Array, from: Address): void
-  /** Nothing can be sent to that peer: `EACCES` when the relay forbids it, `ENETUNREACH` without a relayed address of its family, `ENOBUFS` where a limit is reached. */
+  /**
+   * Nothing can be sent to that peer: `EACCES` when the relay forbids it, `ENETUNREACH` without a relayed address of its family, `ENOBUFS`
+   * where a limit of the relay's is reached. `EMSGSIZE`: not that datagram.
+   */
   sendFailed(allocation: Allocation, to: Address, failure: SendFailure): void
   drained(allocation: Allocation): void
 }
@@ -52,14 +41,6 @@ export interface AllocationOwner {
   doubted(allocation: Allocation): void
   /** The credentials are not good any more; the allocation may live on until it ends. */
   credentialsRefused(allocation: Allocation): void
-}
-
-/** What an Allocate response gave. */
-export interface Grant {
-  readonly relayed: readonly Address[]
-  readonly mapped: Address
-  /** Milliseconds. */
-  readonly lifetime: number
 }
 
 export interface AllocationParts extends Grant {
@@ -112,8 +93,6 @@ export class Allocation {
   readonly mapped: Address
   readonly server: Address
   readonly transport: RelayTransport
-  /** @internal The server was asked whether it lives, and no answer has come for a while. */
-  doubtful = false
   readonly counters: AllocationCounters = {
     sent: 0,
     sentBytes: 0,
@@ -132,17 +111,10 @@ export class Allocation {
   #lastTo: Address | undefined
   #lastPeer: Peer | undefined
   #sweeps = IDLE_SWEEPS + 1
-  #expiry: number
-  #refreshAt: number | undefined
+  readonly #lease: Lease
   #state: State = 'live'
-  #refreshTimer: Timer | undefined
   #sweepTimer: Timer | undefined
-  #endTimer: Timer | undefined
-  #silentRounds = 0
   #ended: (() => void) | undefined
-  /** A doubt in progress, and when the last one was dispelled. */
-  #doubt: { cancel: () => void } | undefined
-  #calmSince = Number.NEGATIVE_INFINITY
 
   /** @internal RelayClient makes them */
   constructor(parts: AllocationParts) {
@@ -153,7 +125,17 @@ export class Allocation {
     this.server = parts.connection.server
     this.transport = parts.connection.transport
     this.#created = parts.timers.now()
-    this.#expiry = this.#created + parts.lifetime
+    this.#lease = new Lease({
+      requests: parts.requests,
+      stream: this.transport !== 'udp',
+      timers: parts.timers,
+      random: parts.random,
+      lifetime: parts.lifetime,
+      received: () => this.counters.received,
+      doubtful: () => parts.owner.doubted(this),
+      dead: (words) => this.#die(this.#lostError(words)),
+      refused: (answer) => this.#judge(answer),
+    })
     const control: AllocationControl = {
       now: () => parts.timers.now(),
       ask: (method, write, done) => this.#ask(method, write, done),
@@ -178,6 +160,11 @@ export class Allocation {
     return this.#parts.requests.rtt
   }
 
+  /** @internal The server was asked whether it lives, and no answer has come for a while. */
+  get doubtful(): boolean {
+    return this.#lease.doubtful
+  }
+
   /** False once it was lost or given back. */
   get alive(): boolean {
     return this.#state === 'live'
@@ -191,8 +178,8 @@ export class Allocation {
       server: this.server,
       transport: this.transport,
       age: now - this.#created,
-      expiresIn: this.#expiry - now,
-      refreshIn: this.#refreshAt === undefined ? undefined : this.#refreshAt - now,
+      expiresIn: this.#lease.expiry - now,
+      refreshIn: this.#lease.refreshAt === undefined ? undefined : this.#lease.refreshAt - now,
       rtt: this.rtt,
       permissions: this.#permissions.size,
       channels: this.#channels.size,
@@ -209,7 +196,7 @@ export class Allocation {
   send(data: Uint8Array, to: Address, payload: boolean): boolean {
     const peer = to === this.#lastTo ? (this.#lastPeer as Peer) : this.#peer(to)
     peer.used = this.#sweeps
-    if (peer.channel === 0 || this.#state !== 'live') return this.#sendWithout(peer, data, payload)
+    if (peer.channel === 0 || data.length > LONGEST || this.#state !== 'live') return this.#sendWithout(peer, data, payload)
     this.counters.sent++
     this.counters.sentBytes += data.length
     return this.#connection.sendData(encodeChannelData(peer.channel, data, this.#connection.padded))
@@ -228,10 +215,7 @@ export class Allocation {
    * doubt at a time, and none within half a second after one.
    */
   verify(): void {
-    const { timers } = this.#parts
-    if (this.#state !== 'live' || this.#doubt !== undefined || timers.now() - this.#calmSince < CALM) return
-    this.counters.verifications++
-    this.#doubtful(0)
+    if (this.#lease.doubt()) this.counters.verifications++
   }
 
   /** @internal takes over the connection, and keeps the allocation alive from now on */
@@ -243,8 +227,7 @@ export class Allocation {
       lost: (reason) => this.#die(this.#lostError(`closed the ${this.transport.toUpperCase()} connection`, reason)),
     }
     this.#connection.handle(handler)
-    this.#parts.requests.answered = () => this.#calm()
-    this.#planRefresh(this.#parts.lifetime)
+    this.#lease.start()
     this.#planSweep()
   }
 
@@ -296,6 +279,7 @@ export class Allocation {
     const { permission, address } = peer
     permission.used = this.#sweeps
     if (!this.#reaches(address)) this.#failSoon(address, 'ENETUNREACH')
+    else if (data.length > LONGEST) this.#failSoon(address, 'EMSGSIZE')
     else {
       this.#permissions.need(permission)
       if (permission.state === 'stands') {
@@ -402,115 +386,16 @@ export class Allocation {
     })
   }
 
-  /** True when the error was about the allocation, or about us. */
-  #judge(answer: Answer & { readonly kind: 'error' }): boolean {
-    const { code, reason } = answer
+  /** Errors that are about the allocation, or about us. */
+  #judge({ code, reason }: Answer & { readonly kind: 'error' }): void {
     if (code === StunError.AllocationMismatch || code === StunError.WrongCredentials) this.#die(refusal(this.#parts.relay, code, reason))
     else if (code === StunError.Unauthenticated) this.#parts.owner.credentialsRefused(this)
-    else return false
-    return true
   }
 
   #silent(): void {
     // Over a stream nothing gets lost but what the server loses: it will not answer any more.
     if (this.#connection.transport === 'udp') this.verify()
     else this.#die(this.#lostError('does not answer any more'))
-  }
-
-  #doubtful(prolonged: number): void {
-    const { requests } = this.#parts
-    const stream = this.#connection.transport !== 'udp'
-    const patience = Math.max(stream ? STREAM_DEAD_AFTER : DEAD_AFTER, 3 * (requests.rtt ?? 0))
-    // Fresh transactions after 0, 100, 250 and 475 of 800 ms; on a stream one is enough.
-    const schedule: RetransmissionSchedule = stream
-      ? { initial: patience, factor: 1, count: 1, last: patience, fresh: true }
-      : { initial: patience / 8, factor: 1.5, count: 4, last: (patience * 3.25) / 8, fresh: true }
-    const received = this.counters.received
-    // Before asking: on a network that answers at once, the answer is here when `probe` returns.
-    const doubt = { cancel: () => {} }
-    this.#doubt = doubt
-    const told = this.#parts.timers.after(patience * DOUBT_TOLD, () => {
-      if (this.doubtful) return
-      this.doubtful = true
-      this.#parts.owner.doubted(this)
-    })
-    const transaction = requests.probe({
-      method: Method.Refresh,
-      write: keepLifetime,
-      schedule,
-      done: (answer) => {
-        if (this.#state !== 'live') return
-        if (answer.kind === 'success') this.#refreshed(answer.message)
-        else if (answer.kind === 'error') this.#judge(answer)
-        else if (this.#doubt === doubt) {
-          // A new nonce, or data all the while: no proof, but reason to look again.
-          const again = answer.kind === 'challenge' || this.counters.received > received
-          if (again && prolonged < MOST_PROLONGED) this.#doubtful(prolonged + 1)
-          else this.#die(this.#lostError('does not answer any more'))
-        }
-      },
-    })
-    doubt.cancel = () => {
-      transaction.cancel()
-      told.cancel()
-    }
-  }
-
-  /** The server proved that it lives. */
-  #calm(): void {
-    this.#silentRounds = 0
-    this.#calmSince = this.#parts.timers.now()
-    this.#doubt?.cancel()
-    this.#doubt = undefined
-    this.doubtful = false
-  }
-
-  #planRefresh(lifetime: number): void {
-    const delay = lifetime * (REFRESH_AT + REFRESH_SPREAD * randomFraction(this.#parts.random))
-    this.#refreshIn(Math.max(REFRESH_SOONEST, delay))
-  }
-
-  #refreshIn(delay: number): void {
-    const { timers } = this.#parts
-    this.#refreshTimer?.cancel()
-    this.#refreshAt = timers.now() + delay
-    this.#refreshTimer = timers.at(this.#refreshAt, () => this.#refresh())
-  }
-
-  #refresh(): void {
-    const now = this.#parts.timers.now()
-    this.#refreshTimer = undefined
-    this.#refreshAt = undefined
-    // If it was not refreshed in its time the server has forgotten it by now.
-    this.#endTimer ??= this.#parts.timers.at(Math.max(now, this.#expiry), () =>
-      this.#die(this.#lostError('could not refresh the allocation')),
-    )
-    this.#parts.requests.ask({
-      method: Method.Refresh,
-      write: keepLifetime,
-      fresh: true,
-      done: (answer) => {
-        if (this.#state !== 'live') return
-        if (answer.kind === 'success') this.#refreshed(answer.message)
-        else if (answer.kind === 'error') {
-          if (!this.#judge(answer) || answer.code === StunError.Unauthenticated) this.#refreshIn(REFRESH_RETRY)
-        } else if (this.#connection.transport !== 'udp' || ++this.#silentRounds >= SILENT_ROUNDS)
-          this.#die(this.#lostError('does not answer any more'))
-        else this.#refresh()
-      },
-    })
-  }
-
-  #refreshed(message: Message): void {
-    const seconds = message.uint32(Attribute.Lifetime) ?? LIFETIME_SECONDS
-    if (seconds === 0) {
-      this.#die(refusal(this.#parts.relay, StunError.AllocationMismatch, 'it was deleted'))
-      return
-    }
-    this.#expiry = this.#parts.timers.now() + seconds * 1_000
-    this.#endTimer?.cancel()
-    this.#endTimer = undefined
-    this.#planRefresh(seconds * 1_000)
   }
 
   #planSweep(): void {
@@ -561,20 +446,8 @@ export class Allocation {
   }
 
   #stopTimers(): void {
-    this.#refreshTimer?.cancel()
+    this.#lease.stop()
     this.#sweepTimer?.cancel()
-    this.#endTimer?.cancel()
-    this.#refreshTimer = this.#sweepTimer = this.#endTimer = undefined
-    this.#refreshAt = undefined
-    this.#doubt?.cancel()
-    this.#doubt = undefined
+    this.#sweepTimer = undefined
   }
-}
-
-function keepLifetime(writer: MessageWriter): void {
-  writer.uint32(Attribute.Lifetime, LIFETIME_SECONDS)
-}
-
-function endLifetime(writer: MessageWriter): void {
-  writer.uint32(Attribute.Lifetime, 0)
 }

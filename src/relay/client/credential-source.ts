@@ -88,3 +88,7 @@ export class CredentialSource {
     return new SallyportError('ERR_RELAY_CREDENTIALS', `relay ${this.#relay}: ${words}`, cause === undefined ? {} : { cause })
   }
 }
+
+export function sameCredentials(one: RelayCredentials, other: RelayCredentials): boolean {
+  return one.username === other.username && one.password === other.password
+}

@@ -1,3 +1,4 @@
 export type { Allocation, AllocationCounters, AllocationOutlet, AllocationStatus } from './allocation.ts'
 export type { RelayCredentials } from './credential-source.ts'
-export { RelayClient, type RelayClientOptions, type RelayOutlet, relayTransports } from './relay-client.ts'
+export { relayTransports } from './establishment.ts'
+export { RelayClient, type RelayClientOptions, type RelayOutlet } from './relay-client.ts'

@@ -55,18 +55,18 @@ export interface RaceParts {
   readonly follows: (message: Message, way: Way) => boolean
 }
 
-/** The order of happy eyeballs: families alternate, IPv6 first, and UDP before TCP. */
+/** The order of happy eyeballs: families alternate, IPv6 first; TCP begins a quarter of a second after UDP, whatever is under way by then. */
 export function waysOf(transports: readonly RelayTransport[], addresses: readonly Address[], serverName: string): readonly Way[] {
   const six = addresses.filter(({ family }) => family === 6)
   const four = addresses.filter(({ family }) => family === 4)
   const mixed: Address[] = []
   for (let i = 0; i < Math.max(six.length, four.length); i++) for (const one of [six[i], four[i]]) if (one !== undefined) mixed.push(one)
-  return transports.flatMap((transport, t) =>
-    mixed.map((address, i) => {
-      const first = t === 0 ? 0 : TCP_AFTER
-      return { transport, address, serverName, after: i === 0 ? first : transport === 'udp' ? UDP_STAGGER : TCP_STAGGER }
-    }),
-  )
+  const timed = transports.flatMap((transport, t) => {
+    const [first, stagger] = [t * TCP_AFTER, transport === 'udp' ? UDP_STAGGER : TCP_STAGGER]
+    return mixed.map((address, i) => ({ transport, address, serverName, at: first + i * stagger }))
+  })
+  timed.sort((a, b) => a.at - b.at)
+  return timed.map(({ at, ...way }, i) => ({ ...way, after: at - (timed[i - 1]?.at ?? 0) }))
 }
 
 /** What every Allocate asks for. */

@@ -4,16 +4,13 @@
  */
 import { diagnose } from '../../diagnostics.ts'
 import { SallyportError } from '../../errors.ts'
-import { type Address, type Family, type Network, pacerOf, randomFraction, type Timer, type Timers } from '../../net/index.ts'
-import { Attribute, LongTermCredential, Message, MessageWriter, Method, type ServerUri, StunError } from '../../stun/index.ts'
-import { looksLikeChannelData } from '../channel-data.ts'
+import { type Address, type Family, type Network, randomFraction, type Timer, type Timers } from '../../net/index.ts'
+import type { ServerUri } from '../../stun/index.ts'
 import type { RelayTransport } from '../transport.ts'
-import { Allocation, type AllocationOutlet, type Grant, LIFETIME_SECONDS } from './allocation.ts'
-import { CredentialSource, type RelayCredentials } from './credential-source.ts'
-import { type Leg, type RaceParts, race, type Way, waysOf, writeRequestedTransport } from './race.ts'
-import { Redirections } from './redirections.ts'
-import { refusal, relayError } from './relay-error.ts'
-import type { Answer, Requests } from './requests.ts'
+import { Allocation, type AllocationOutlet } from './allocation.ts'
+import { CredentialSource, type RelayCredentials, sameCredentials } from './credential-source.ts'
+import { discard, Establishment, type Grant, within } from './establishment.ts'
+import type { Leg } from './race.ts'
 import { retryDelay } from './retry-delay.ts'
 
 /** Milliseconds that a connection is kept whose server waits for credentials, and between measurements without an allocation. */
@@ -23,10 +20,6 @@ const MEASURE_INTERVAL = 240_000
 const RETIRED_KEPT = 10_000
 /** An allocation that lived no longer than this is no success: it is not replaced at once. */
 const SHORT_LIFE = 5_000
-/** Ports tried in a row where the server has an allocation for the one that we took (RFC 8656 7.4). */
-const MOST_PORTS = 3
-/** The value of the two attributes that name a family (RFC 8656 18.7, 18.10). */
-const IPV6 = 0x0200_0000
 
 /** What a client tells its owner. Never from within a call of the owner's. */
 export interface RelayOutlet extends AllocationOutlet {
@@ -63,29 +56,16 @@ export interface RelayClientOptions {
   readonly outlet: RelayOutlet
 }
 
-/** @throws SallyportError `ERR_URI` for `stun:` and `stuns:`, `ERR_RELAY_TRANSPORT` for `turns:` over UDP, which is DTLS */
-export function relayTransports(uri: ServerUri, text: string): readonly RelayTransport[] {
-  if (uri.scheme === 'turns') {
-    if (uri.transport !== 'udp') return ['tls']
-    throw relayError('ERR_RELAY_TRANSPORT', text, 'would need DTLS, which is not supported: leave out ?transport=udp, for TLS over TCP')
-  }
-  if (uri.scheme !== 'turn') throw new SallyportError('ERR_URI', `not the URI of a relay, which begins with turn: or turns: ${text}`)
-  return uri.transport === undefined ? ['udp', 'tcp'] : [uri.transport]
-}
-
 export class RelayClient {
   readonly #options: RelayClientOptions
   readonly #credentials: CredentialSource
   #started = false
   #wanted = false
   #closed = false
-  /** The URI cannot be served: there is nothing to try again. */
-  #impossible = false
   /** What the allocation was got with; undefined also when the server does not take them any more. */
   #used: RelayCredentials | undefined
   #run: AbortController | undefined
-  /** On the way to an allocation; what `close` has to take back. */
-  #leg: Leg | undefined
+  readonly #establishment: Establishment
   #idle: Leg | undefined
   #idleTimer: Timer | undefined
   #allocation: Allocation | undefined
@@ -104,6 +84,12 @@ export class RelayClient {
   constructor(options: RelayClientOptions) {
     this.#options = options
     this.#credentials = new CredentialSource(options.timers, options.text, options.credentials)
+    this.#establishment = new Establishment({
+      ...options,
+      source: this.#credentials,
+      wanted: () => this.#wanted,
+      reached: (leg) => this.#reached(leg),
+    })
   }
 
   /** As configured. */
@@ -176,7 +162,7 @@ export class RelayClient {
     this.#wanted = false
     this.#timer?.cancel()
     this.#dropIdle()
-    if (this.#leg !== undefined) discard(this.#leg)
+    this.#establishment.abandon()
     this.#credentials.close()
     this.#run?.abort(new SallyportError('ERR_CLOSED', `relay ${this.text}: closed`))
     this.#allocation?.end()
@@ -192,7 +178,7 @@ export class RelayClient {
     this.#timer?.cancel()
     this.#timer = undefined
     this.#retrying = false
-    if (this.#closed || this.#impossible || this.#run !== undefined) return
+    if (this.#closed || this.#establishment.impossible || this.#run !== undefined) return
     const run = new AbortController()
     this.#run = run
     void this.#attempt(run.signal).then(
@@ -236,7 +222,7 @@ export class RelayClient {
     const { timers, network } = this.#options
     if (this.#succeededAt !== undefined && timers.now() - this.#succeededAt >= SHORT_LIFE) this.#failures = 0
     this.#succeededAt = undefined
-    if (!this.#impossible) this.#plan(retryDelay(code, ++this.#failures, network.random))
+    if (!this.#establishment.impossible) this.#plan(retryDelay(code, ++this.#failures, network.random))
     this.#retrying = true
   }
 
@@ -246,32 +232,12 @@ export class RelayClient {
 
   /** From nothing, or the way at hand, to an allocation; no further than the challenge while none is wanted. */
   async #attempt(signal: AbortSignal): Promise<void> {
-    const { addresses, named, text, uri } = this.#options
     if (this.#allocation !== undefined && (await this.#stillGood(signal))) return
-    const redirections = new Redirections(named ?? addresses)
-    let ways = waysOf(this.#transports(), addresses, uri.host)
-    let refused: RelayCredentials | undefined
-    for (let ports = 0; ; ) {
-      const leg = this.#takeIdle() ?? (await this.#reach(ways, redirections, signal))
-      if (!this.#wanted) {
-        this.#keepIdle(leg)
-        return
-      }
-      const { answer, credentials } = await this.#allocateOn(leg, signal)
-      if (answer.kind === 'success') return
-      if (answer.kind === 'silence') throw relayError('ERR_RELAY_UNREACHABLE', text, 'does not answer any more')
-      const { code, reason, message } = answer
-      const redirected = code === StunError.TryAlternate ? redirections.take(message, leg.way) : undefined
-      if (redirected !== undefined) ways = [redirected]
-      else if (code === StunError.AllocationMismatch && ++ports <= MOST_PORTS) ways = [{ ...leg.way, after: 0 }]
-      else {
-        if (code === StunError.Unauthenticated || code === StunError.WrongCredentials) this.#credentials.forget()
-        // Who gives out credentials may not know that they are over: once more, with what he gives then.
-        if (code !== StunError.Unauthenticated || refused !== undefined) throw refusal(text, code, reason)
-        refused = credentials
-        if (sameCredentials(await within(this.#credentials.get(), signal), refused)) throw refusal(text, code, reason)
-        ways = [{ ...leg.way, after: 0 }]
-      }
+    const result = await this.#establishment.run(this.#takeIdle(), signal)
+    if (result.kind === 'leg') this.#keepIdle(result.leg)
+    else {
+      this.#used = result.credentials
+      this.#adopt(result.leg, result.grant)
     }
   }
 
@@ -281,97 +247,12 @@ export class RelayClient {
     return used !== undefined && sameCredentials(await within(this.#credentials.get(), signal), used)
   }
 
-  #transports(): readonly RelayTransport[] {
-    try {
-      return relayTransports(this.#options.uri, this.text)
-    } catch (error) {
-      this.#impossible = true
-      throw error
-    }
-  }
-
-  /** The first way that answers, redirections followed. */
-  async #reach(first: readonly Way[], redirections: Redirections, signal: AbortSignal): Promise<Leg> {
-    const { network, timers, text, ca, outlet } = this.#options
-    const parts: RaceParts = {
-      network,
-      timers,
-      pacer: pacerOf(network.clock),
-      relay: text,
-      ca,
-      follows: (message, way) => redirections.follows(message, way),
-    }
-    for (let ways = first; ; ) {
-      const result = await race(parts, ways, signal)
-      if (result.kind === 'leg') {
-        const { leg } = result
-        this.#rtt = leg.requests.rtt
-        this.#transport = leg.way.transport
-        diagnose('relay', () => ({
-          event: 'measured',
-          relay: text,
-          transport: leg.way.transport,
-          server: leg.way.address.key,
-          rtt: this.#rtt,
-        }))
-        outlet.measured(this)
-        signal.throwIfAborted()
-        return leg
-      }
-      const next = redirections.take(result.message, result.way)
-      if (next === undefined) throw refusal(text, StunError.TryAlternate, '')
-      ways = [next]
-    }
-  }
-
-  /** Asks for the allocation, and takes it on. Whatever else happens, the connection is closed after it. */
-  async #allocateOn(leg: Leg, signal: AbortSignal): Promise<{ readonly answer: Answer; readonly credentials: RelayCredentials }> {
-    const { requests, connection } = leg
-    this.#leg = leg
-    let kept = false
-    try {
-      const lost = new Promise<Answer>((resolve) => {
-        connection.handle({
-          received: (data) => receive(requests, data),
-          sendFailed: () => {},
-          drained: () => {},
-          lost: () => resolve({ kind: 'silence' }),
-        })
-      })
-      const credentials = await within(this.#credentials.get(), signal)
-      const answered = new Promise<Answer>((resolve) => this.#askForAllocation(leg, credentials, resolve))
-      const answer = await within(Promise.race([answered, lost]), signal)
-      if (answer.kind !== 'success') return { answer, credentials }
-      const grant = grantOf(answer.message)
-      if (grant === undefined) throw relayError('ERR_RELAY_REFUSED', this.text, 'gave an allocation without its addresses')
-      kept = true
-      this.#used = credentials
-      this.#adopt(leg, grant)
-      return { answer, credentials }
-    } finally {
-      this.#leg = undefined
-      if (!kept) discard(leg)
-    }
-  }
-
-  #askForAllocation({ requests, challenge }: Leg, credentials: RelayCredentials, done: (answer: Answer) => void): void {
-    const { families } = this.#options
-    const credential = new LongTermCredential(credentials.username, credentials.password)
-    // What a request without credentials was answered, so that the first one with them can be right.
-    credential.react(challenge, credential.authenticate(new MessageWriter().start('request', Method.Allocate, new Uint8Array(12))))
-    requests.authenticate(credential)
-    requests.ask({
-      method: Method.Allocate,
-      write: (writer) => {
-        writeRequestedTransport(writer)
-        writer.uint32(Attribute.Lifetime, LIFETIME_SECONDS)
-        // RFC 8656 7.1: IPv4 needs no word, and servers of RFC 5766 know none.
-        if (!families.includes(4)) writer.uint32(Attribute.RequestedAddressFamily, IPV6)
-        else if (families.includes(6)) writer.uint32(Attribute.AdditionalAddressFamily, IPV6)
-      },
-      fresh: false,
-      done,
-    })
+  #reached(leg: Leg): void {
+    this.#rtt = leg.requests.rtt
+    this.#transport = leg.way.transport
+    const { transport, address } = leg.way
+    diagnose('relay', () => ({ event: 'measured', relay: this.text, transport, server: address.key, rtt: this.#rtt }))
+    this.#options.outlet.measured(this)
   }
 
   #adopt({ connection, requests }: Leg, grant: Grant): void {
@@ -459,44 +340,6 @@ export class RelayClient {
     const leg = this.#idle
     this.#idle = undefined
     this.#idleTimer?.cancel()
-    if (leg !== undefined) discard(leg)
+    if (leg !== undefined) discard(leg, false)
   }
-}
-
-function receive(requests: Requests, data: Uint8Array): void {
-  const message = looksLikeChannelData(data) ? undefined : Message.read(data)
-  if (message !== undefined) requests.receive(message)
-}
-
-/** With the allocation that the server may have made meanwhile. */
-function discard({ requests, connection }: Leg): void {
-  if (requests.credential !== undefined) requests.tell(Method.Refresh, (writer) => void writer.uint32(Attribute.Lifetime, 0))
-  requests.close()
-  connection.close()
-}
-
-/** The first relayed address of each family, and the rest of what an Allocate response has to say (RFC 8656 7.3). */
-function grantOf(message: Message): Grant | undefined {
-  const usable = message
-    .addresses(Attribute.XorRelayedAddress)
-    .filter(({ port, scope }) => port !== 0 && scope !== 'unspecified' && scope !== 'multicast')
-  const relayed = ([4, 6] as const).flatMap((family) => usable.find((address) => address.family === family) ?? [])
-  const mapped = message.address(Attribute.XorMappedAddress)
-  const seconds = message.uint32(Attribute.Lifetime) ?? LIFETIME_SECONDS
-  if (relayed.length === 0 || mapped === undefined || seconds === 0) return undefined
-  return { relayed, mapped, lifetime: seconds * 1_000 }
-}
-
-function sameCredentials(one: RelayCredentials, other: RelayCredentials): boolean {
-  return one.username === other.username && one.password === other.password
-}
-
-/** The promise's result, or the signal's reason as soon as there is one. */
-function within<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const aborted = (): void => reject(signal.reason)
-    if (signal.aborted) aborted()
-    signal.addEventListener('abort', aborted, { once: true })
-    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', aborted))
-  })
 }

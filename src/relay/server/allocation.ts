@@ -62,7 +62,7 @@ export class Allocation implements Traffic {
   /** The last peer of a Send indication, and all that are remembered; by `SendReader.peerKey`. */
   #peerKey = ''
   #peer: Peer | undefined
-  readonly #peersByKey = new Map<string, Peer>()
+  #peersByKey: Map<string, Peer> | undefined
   /** Where the last datagram came from, and what is known of it: as peers know it, whether it may send, its channel. */
   #from: Address | undefined
   #fromTold: Address | undefined
@@ -106,8 +106,9 @@ export class Allocation implements Traffic {
 
   /** @param lifetime milliseconds from now */
   refresh(lifetime: number): void {
-    this.#expires = this.#around.timers.now() + lifetime
-    this.#arm(this.#expires)
+    const now = this.#around.timers.now()
+    this.#expires = now + lifetime
+    this.peersChanged(now)
   }
 
   /** Gives up the relayed address of one family (RFC 8656 8.2). */
@@ -166,7 +167,7 @@ export class Allocation implements Traffic {
     const key = reader.peerKey(data)
     let peer = this.#peer
     if (peer === undefined || key !== this.#peerKey) {
-      peer = this.#peersByKey.get(key) ?? this.#rememberPeer(key, Address.fromBytes(reader.peerIp(data), reader.peerPort(data)))
+      peer = this.#peersByKey?.get(key) ?? this.#rememberPeer(key, Address.fromBytes(reader.peerIp(data), reader.peerPort(data)))
       this.#peerKey = key
       this.#peer = peer
     }
@@ -263,7 +264,7 @@ export class Allocation implements Traffic {
   }
 
   #rememberPeer(key: string, address: Address): Peer {
-    if (this.#peersByKey.size >= PEERS_KEPT) this.#peersByKey.clear()
+    if (this.#peersByKey === undefined || this.#peersByKey.size >= PEERS_KEPT) this.#peersByKey = new Map()
     const peer = new Peer(address, this.#around.policy)
     this.#peersByKey.set(key, peer)
     return peer

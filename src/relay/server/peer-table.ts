@@ -36,38 +36,42 @@ export interface Channel {
 }
 
 export class PeerTable {
+  // Made when there is something to put into them: many an allocation waits idle, and four empty maps are a fifth of its memory.
   /** IP address to when its permission ends. */
-  readonly #permissions = new Map<string, number>()
-  readonly #channels = new Map<number, Channel>()
-  readonly #channelsByPeer = new Map<string, Channel>()
+  #permissions: Map<string, number> | undefined
+  #channels: Map<number, Channel> | undefined
+  #channelsByPeer: Map<string, Channel> | undefined
 
   get permissions(): number {
-    return this.#permissions.size
+    return this.#permissions?.size ?? 0
   }
 
   get channels(): number {
-    return this.#channels.size
+    return this.#channels?.size ?? 0
   }
 
   permits(ip: string): boolean {
-    return this.#permissions.has(ip)
+    return this.#permissions?.has(ip) === true
   }
 
   /** Installs or refreshes. */
   permit(ip: string, now: number): void {
+    this.#permissions ??= new Map()
     this.#permissions.set(ip, now + PERMISSION_LIFETIME)
   }
 
   channel(number: number): Channel | undefined {
-    return this.#channels.get(number)
+    return this.#channels?.get(number)
   }
 
   channelTo(peer: Address): Channel | undefined {
-    return this.#channelsByPeer.get(peer.key)
+    return this.#channelsByPeer?.get(peer.key)
   }
 
   bind(number: number, peer: Peer, now: number): void {
     const channel = { number, peer, expires: now + CHANNEL_LIFETIME }
+    this.#channels ??= new Map()
+    this.#channelsByPeer ??= new Map()
     this.#channels.set(number, channel)
     this.#channelsByPeer.set(peer.address.key, channel)
   }
@@ -75,14 +79,14 @@ export class PeerTable {
   /** Drops what has ended by now. @returns when the next one ends; Infinity when nothing is left */
   expire(now: number): number {
     let next = Number.POSITIVE_INFINITY
-    for (const [ip, expires] of this.#permissions) {
-      if (expires <= now) this.#permissions.delete(ip)
+    for (const [ip, expires] of this.#permissions ?? []) {
+      if (expires <= now) this.#permissions?.delete(ip)
       else if (expires < next) next = expires
     }
-    for (const channel of this.#channels.values()) {
+    for (const channel of this.#channels?.values() ?? []) {
       if (channel.expires <= now) {
-        this.#channels.delete(channel.number)
-        this.#channelsByPeer.delete(channel.peer.address.key)
+        this.#channels?.delete(channel.number)
+        this.#channelsByPeer?.delete(channel.peer.address.key)
       } else if (channel.expires < next) next = channel.expires
     }
     return next

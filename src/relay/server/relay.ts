@@ -148,9 +148,9 @@ class TurnRelay implements Relay {
   }
 
   get uris(): readonly string[] {
-    const { udp, tcp, tls } = this.addresses
-    // Of a group of four only the primary one is for everybody.
-    const primary = udp.filter(({ port }) => port === udp[0]?.port)
+    const { tcp, tls } = this.addresses
+    // Of a group of four, the alternate ports are for behaviour tests.
+    const primary = this.#groups.flatMap(({ addresses }) => addresses.slice(0, OTHER_PORT))
     return [...this.#urisOf(primary, 'turn', 'udp'), ...this.#urisOf(tcp, 'turn', 'tcp'), ...this.#urisOf(tls, 'turns', 'tcp')]
   }
 

@@ -13,7 +13,7 @@ import {
   type Reply,
   StunError,
 } from '../../stun/index.ts'
-import { FIRST_CHANNEL, LAST_CHANNEL, looksLikeChannelData } from '../channel-data.ts'
+import { FIRST_CHANNEL, LAST_OLD_CHANNEL, looksLikeChannelData, MOST_CHANNELS } from '../channel-data.ts'
 import { badRequest, type Failure, fail, readAllocate, readFamily, readLifetime } from './allocate-request.ts'
 import type { Allocation, Surroundings } from './allocation.ts'
 import type { Allocations, Created } from './allocations.ts'
@@ -22,10 +22,14 @@ import type { RelayEvent } from './events.ts'
 import { looksLikeSend } from './indications.ts'
 import { type Link, MOST_WAITING } from './link.ts'
 import { Peer } from './peer-table.ts'
+import { Slab } from './slab.ts'
 import type { Strangers } from './strangers.ts'
 
 /** Bytes of the least Allocate. What is shorter is only good for making answers that are larger. */
 const LEAST_REQUEST = 28
+
+/** Bytes for responses that are made at a time. */
+const RESPONSES = 16 * 1024
 
 const NAMES: ReadonlyMap<number, string> = new Map([
   [Method.Allocate, 'Allocate'],
@@ -72,6 +76,8 @@ export class Requests {
   readonly #options: RequestsOptions
   readonly #timers: Timers
   readonly #writer = new MessageWriter(1024)
+  /** The answer to Allocate is kept for a while. */
+  readonly #slab = new Slab(RESPONSES)
 
   constructor(options: RequestsOptions) {
     this.#options = options
@@ -163,6 +169,8 @@ export class Requests {
   }
 
   #identified(request: Message, link: Link, identity: Identity | Busy): void | Promise<void> {
+    // The relay, or its connection, may have been closed while a password was waited for.
+    if (link.gone) return
     if (identity === 'busy') this.#options.around.counters.ignored.busy++
     else if (identity.kind === 'refused') this.#turnAway(request, link, identity)
     else return this.#act(request, link, identity)
@@ -295,7 +303,7 @@ export class Requests {
     const address = request.address(Attribute.XorPeerAddress)
     if (value?.length !== 4 || address === undefined) return badRequest('no CHANNEL-NUMBER or no XOR-PEER-ADDRESS')
     const number = ((value[0] as number) << 8) | (value[1] as number)
-    if (number < FIRST_CHANNEL || number > LAST_CHANNEL) return badRequest('channel number out of range')
+    if (number < FIRST_CHANNEL || number > LAST_OLD_CHANNEL) return badRequest('channel number out of range')
     const { peers: table } = allocation
     const bound = table.channel(number)
     if (bound !== undefined && !bound.peer.address.equals(address)) return badRequest('channel bound to another peer')
@@ -304,6 +312,7 @@ export class Requests {
     const failure = this.#checkPeer(address, allocation)
     if (failure !== undefined) return failure
     if (!table.permits(address.ip) && table.permissions >= this.#options.permissionsPerAllocation) return tooManyPermissions()
+    if (bound === undefined && table.channels >= MOST_CHANNELS) return tooManyChannels()
     const now = this.#timers.now()
     table.permit(address.ip, now)
     table.bind(number, bound?.peer ?? new Peer(address, this.#options.around.policy), now)
@@ -349,7 +358,9 @@ export class Requests {
   /** RFC 8489 7: FINGERPRINT for who sent it, and for nobody else. */
   #send(request: Message, link: Link, sent?: (response: Uint8Array) => void): number {
     if (request.has(Attribute.Fingerprint)) this.#writer.fingerprint()
-    const response = this.#writer.finish().slice()
+    const written = this.#writer.finish()
+    const response = this.#slab.take(written.length)
+    response.set(written)
     link.reply(response)
     sent?.(response)
     return response.length
@@ -362,6 +373,10 @@ function familyMismatch(peer?: string): Failure {
 
 function tooManyPermissions(): Failure {
   return fail(StunError.InsufficientCapacity, 'Insufficient Capacity: too many permissions')
+}
+
+function tooManyChannels(): Failure {
+  return fail(StunError.InsufficientCapacity, 'Insufficient Capacity: too many channels')
 }
 
 /** RFC 8656 18.12: family, class and number; no reason phrase. */

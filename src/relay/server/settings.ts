@@ -120,14 +120,10 @@ function groupsOf(ips: readonly Address[]): readonly (readonly Address[])[] {
 function relayIpsOf(options: RelayOptions, listening: readonly Address[], interfaces: readonly InterfaceAddress[]): readonly RelayIp[] {
   const given = options.relayAddresses?.map((ip) => Address.of(ip, 0))
   if (given?.some(({ scope }) => scope === 'unspecified')) throw new RangeError('relayAddresses: a wildcard is no address to be told')
-  const defaults = ([4, 6] as const).flatMap((family) => defaultRelayIps(family, listening, interfaces))
-  // Nearly every machine has ::1, which is no IPv6 for anybody else.
-  const outside = defaults.filter(({ scope }) => scope !== 'loopback')
-  const usual = outside.length > 0 && listening.some(({ scope }) => scope === 'unspecified') ? outside : defaults
   const external = (options.externalAddresses ?? []).map((ip) => Address.of(ip, 0))
   const ips: RelayIp[] = []
   for (const family of [4, 6] as const) {
-    const bound = (given ?? usual).filter((ip) => ip.family === family)
+    const bound = (given ?? defaultRelayIps(family, listening, interfaces)).filter((ip) => ip.family === family)
     const told = external.filter((ip) => ip.family === family)
     if (told.length > 0 && told.length !== bound.length) {
       throw new RangeError(`externalAddresses: ${told.length} of IPv${family} for ${bound.length} relay addresses`)
@@ -144,8 +140,12 @@ function defaultRelayIps(family: Family, listening: readonly Address[], interfac
   if (own.every(({ scope }) => scope !== 'unspecified')) return own
   const rank = ({ address, temporary, deprecated }: InterfaceAddress): number =>
     2 * REACH.indexOf(address.scope) + (temporary || deprecated ? 1 : 0)
-  const usable = interfaces.filter(({ address }) => address.family === family && address.scope !== 'link-local')
-  const [best] = [...usable].sort((a, b) => rank(a) - rank(b))
+  const usable = interfaces.filter(({ address }) => address.scope !== 'link-local')
+  // Loopback is an address to be told only on a machine that has no other.
+  const outside = usable.filter(({ internal }) => !internal)
+  const [best] = (outside.length > 0 ? outside : usable)
+    .filter(({ address }) => address.family === family)
+    .sort((a, b) => rank(a) - rank(b))
   return best === undefined ? [] : [best.address]
 }
 

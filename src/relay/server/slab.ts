@@ -3,15 +3,21 @@
 const SIZE = 256 * 1024
 
 export class Slab {
+  readonly #size: number
   #piece = new Uint8Array(0)
   #at = 0
 
+  /** @param size bytes of a piece, which lives as long as anything that was cut from it; 256 KiB by default */
+  constructor(size: number = SIZE) {
+    this.#size = size
+  }
+
   /** Fresh memory, with what was never anybody's in it: zeros. */
   take(length: number): Uint8Array {
-    if (length > SIZE >>> 2) return new Uint8Array(length)
+    if (length > this.#size >>> 2) return new Uint8Array(length)
     let start = this.#at
     if (start + length > this.#piece.length) {
-      this.#piece = new Uint8Array(SIZE)
+      this.#piece = new Uint8Array(this.#size)
       start = 0
     }
     // Whole words: what is copied to them is copied faster.

@@ -18,6 +18,9 @@ const MOST_UNREAD = 65_536
 /** No behaviour tests over a stream: RFC 5780 has them for UDP. */
 const ONE_SOCKET = [Address.any(4)]
 
+/** Bytes of a frame that has begun and not ended, while there is no allocation. */
+const LONGEST_OF_STRANGERS = 4096
+
 export interface StreamLimits {
   /** Connections without an allocation, in all and from one source. */
   readonly strangers: number
@@ -120,8 +123,10 @@ class StreamLink extends Link implements StreamHandler {
   }
 
   data(chunk: Uint8Array): void {
-    if (this.gone || this.#framer.push(chunk) || this.gone) return
-    // Where the next frame begins is not known any more.
+    if (this.gone) return
+    const framed = this.#framer.push(chunk)
+    if (this.gone || (framed && (this.allocation !== undefined || this.#framer.pending <= LONGEST_OF_STRANGERS))) return
+    // Where the next frame begins is not known any more, or it is larger than anything that a stranger has to say.
     this.#clients.options.counters.ignored.malformed++
     this.destroy()
   }

@@ -52,7 +52,7 @@ export class UdpListener implements DatagramHandler {
     if (link !== undefined) {
       const { allocation } = link
       if (allocation !== undefined && link.waiting === undefined) {
-        if ((first & 0xf0) === 0x40 && data.length >= CHANNEL_HEADER_LENGTH) {
+        if ((first & 0xc0) === 0x40 && data.length >= CHANNEL_HEADER_LENGTH) {
           allocation.channelData(data)
           return
         }
@@ -66,7 +66,7 @@ export class UdpListener implements DatagramHandler {
     if (first === 0 && data[1] === 1) this.#binding(data, from)
     else if (link !== undefined) this.#requests.datagram(data, link)
     else if (first < 0x40) this.#requests.message(data, new UdpLink(from, this))
-    else this.#counters.ignored[(first & 0xf0) === 0x40 ? 'unexpected' : 'malformed']++
+    else this.#counters.ignored[(first & 0xc0) === 0x40 ? 'unexpected' : 'malformed']++
   }
 
   sendFailed(): void {}

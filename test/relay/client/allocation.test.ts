@@ -61,6 +61,16 @@ describe('an allocation', () => {
     expect(scene.server.asks(Method.CreatePermission)).toEqual([])
   })
 
+  it('cannot send more than a datagram holds, before a channel and after, and never throws', async () => {
+    const scene = await Scene.allocated()
+    for (const length of [65_456, 65_457, 70_000]) scene.allocation.send(new Uint8Array(length), scene.peer.address, true)
+    await scene.run(500)
+    scene.allocation.send(new Uint8Array(70_000), scene.peer.address, true)
+    await scene.run(500)
+    expect(scene.failures.map(({ failure }) => failure)).toEqual(['EMSGSIZE', 'EMSGSIZE', 'EMSGSIZE'])
+    expect(scene.peer.heard.map(({ text }) => text.length)).toEqual([65_456])
+  })
+
   it('without its addresses is refused', async () => {
     const scene = await Scene.open()
     scene.server.script = ({ method, authenticated, client }) =>

@@ -3,6 +3,7 @@ import type { SallyportError } from '../../../src/errors.ts'
 import { createLab, type PacketView } from '../../../src/lab/index.ts'
 import { Address, Timers } from '../../../src/net/index.ts'
 import { RelayClient, relayTransports } from '../../../src/relay/client/index.ts'
+import { waysOf } from '../../../src/relay/client/race.ts'
 import { Attribute, MessageWriter, Method, parseServerUri } from '../../../src/stun/index.ts'
 import { FakeServer } from './fake-server.ts'
 import { Scene } from './scene.ts'
@@ -93,6 +94,24 @@ describe('C66 the way to a relay', () => {
       expect(at).toEqual([dead === 6 ? 140 : 40])
       client.close()
     }
+  })
+
+  it('goes over TCP 250 ms after UDP, however many addresses there are', () => {
+    const addresses = ['203.0.113.1', '203.0.113.2', '2001:db8::1'].map((ip) => Address.of(ip, 3_478))
+    const ways = waysOf(['udp', 'tcp'], addresses, 'relay.test')
+    let at = 0
+    const timed = ways.map(({ transport, address, after }) => {
+      at += after
+      return `${at} ${transport} ${address.ip}`
+    })
+    expect(timed).toEqual([
+      '0 udp 2001:db8::1',
+      '100 udp 203.0.113.1',
+      '200 udp 203.0.113.2',
+      '250 tcp 2001:db8::1',
+      '500 tcp 203.0.113.1',
+      '750 tcp 203.0.113.2',
+    ])
   })
 
   it('is measured without an allocation when none is wanted, and again every few minutes', async () => {

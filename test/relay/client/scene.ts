@@ -5,6 +5,7 @@ import { type Address, Timers } from '../../../src/net/index.ts'
 import { type Allocation, RelayClient, type RelayClientOptions } from '../../../src/relay/client/index.ts'
 import { parseServerUri } from '../../../src/stun/index.ts'
 import { open, type Talker } from '../../lab/talk.ts'
+import { CountingNetwork } from '../../traversal/counting-network.ts'
 import { FakeServer, type FakeServerOptions } from './fake-server.ts'
 
 export type Told =
@@ -26,6 +27,8 @@ export class Scene {
   readonly host: LabHost
   readonly server: FakeServer
   readonly peer: Talker
+  /** What the client lives on. */
+  readonly network: CountingNetwork
   readonly timers: Timers
   readonly client: RelayClient
   readonly told: Told[] = []
@@ -39,11 +42,12 @@ export class Scene {
     this.host = host
     this.server = server
     this.peer = peer
-    this.timers = new Timers(host.clock)
+    this.network = new CountingNetwork(host)
+    this.timers = new Timers(this.network.clock)
     const now = (): number => host.clock.now()
     const text = options.uri ?? `turn:${server.address.key}?transport=udp`
     this.client = new RelayClient({
-      network: host,
+      network: this.network,
       timers: this.timers,
       uri: parseServerUri(text),
       text,
