@@ -104,15 +104,11 @@ const needs = requires({ also: { 'IPv6 on loopback': hasLoopback6 } })
 const name = ({ range, spelling, ip }: Peer): string => `${range} as ${spelling} (${ip.toString('hex')})`
 
 function permit(party: Party, ...peers: readonly (readonly [ip: Buffer, port: number])[]): Promise<number | undefined> {
-  return party
-    .request(CREATE_PERMISSION, (id) => Buffer.concat(peers.map(([ip, port]) => xorPeer(ip, port, id))))
-    .then(({ code }) => code)
+  return party.request(CREATE_PERMISSION, (id) => Buffer.concat(peers.map(([ip, port]) => xorPeer(ip, port, id)))).then(({ code }) => code)
 }
 
 function bind(party: Party, ip: Buffer, port: number, channel = 0x4000): Promise<number | undefined> {
-  return party
-    .request(CHANNEL_BIND, (id) => Buffer.concat([channelNumber(channel), xorPeer(ip, port, id)]))
-    .then(({ code }) => code)
+  return party.request(CHANNEL_BIND, (id) => Buffer.concat([channelNumber(channel), xorPeer(ip, port, id)])).then(({ code }) => code)
 }
 
 function send(party: Party, ip: Buffer, port: number): void {

@@ -4,8 +4,8 @@
  */
 import { createSocket, type Socket } from 'node:dgram'
 import { once } from 'node:events'
-import { Address } from '../../../src/net/index.ts'
-import { Party } from './party.ts'
+import type { Address } from '../../../src/net/index.ts'
+import type { Party } from './party.ts'
 import { CHANNEL_BIND, channelData, channelNumber, ip4, xorPeer } from './wire.ts'
 
 const CHANNEL = 0x4abc
