@@ -14,6 +14,7 @@ const ALL_HOPS = 64
 /** A base on a socket of this machine. */
 export class HostBase implements Base {
   readonly kind = 'host'
+  readonly retiringSince: number = Number.POSITIVE_INFINITY
   readonly id: number
   readonly address: Address
   readonly rank: number
@@ -22,12 +23,14 @@ export class HostBase implements Base {
   /** What a peer can be told: the bound address, or every address of the machine when bound to the wildcard. */
   readonly addresses: readonly Address[]
   readonly #socket: DatagramSocket
+  readonly #doubt: (base: HostBase) => void
 
-  constructor(id: number, socket: DatagramSocket, choices: readonly HostChoice[], hidden: boolean) {
+  constructor(id: number, socket: DatagramSocket, choices: readonly HostChoice[], hidden: boolean, doubt: (base: HostBase) => void) {
     const { local } = socket
     this.id = id
     this.hidden = hidden
     this.#socket = socket
+    this.#doubt = doubt
     this.address = local
     this.rank = choices[0]?.rank ?? 0
     this.addresses = choices.map(({ address }) => address.address.withPort(local.port))
@@ -42,6 +45,14 @@ export class HostBase implements Base {
     return room
   }
 
+  /** A socket needs no preparation. */
+  expect(): void {}
+
+  /** And is there or says that it is not; but there may be a NAT before it. */
+  verify(): void {
+    this.#doubt(this)
+  }
+
   close(): void {
     this.#socket.close()
   }
@@ -53,6 +64,8 @@ export interface BasesOutlet {
   datagram(base: HostBase, data: Uint8Array, from: Address): void
   sendFailed(base: HostBase, to: Address, failure: SendFailure): void
   drained(base: HostBase): void
+  /** What is sent from there seems to get nowhere. */
+  doubted(base: HostBase): void
   /** The sockets fit the interfaces as they are now. */
   updated(): void
 }
@@ -62,6 +75,10 @@ export interface BasesOptions {
   readonly policy: HostPolicy | undefined
   /** 0 for any. */
   readonly port: number
+  /** Unique among all bases of the traversal. */
+  readonly nextId: () => number
+  /** Why no socket is to be opened at all; undefined as a rule. */
+  readonly unused: string | undefined
   /** The caller's own; then no other is opened. */
   readonly socket: DatagramSocket | undefined
   readonly outlet: BasesOutlet
@@ -72,7 +89,6 @@ export class Bases {
   readonly #bases = new Map<string, HostBase>()
   readonly #refused = new Map<string, string>()
   #port: number
-  #nextId = 1
   #unwatch: (() => void) | undefined
   #closed = false
   #updating: Promise<void> = Promise.resolve()
@@ -128,10 +144,14 @@ export class Bases {
   }
 
   async #update(): Promise<void> {
-    const { network, policy, socket } = this.#options
+    const { network, policy, socket, unused } = this.#options
     const routes = await network.gateway.defaultRoutes()
     if (this.#closed) return
-    const { chosen, rejected } = chooseHostAddresses(network.interfaces.list(), policy, routes)
+    const all = network.interfaces.list()
+    const { chosen, rejected } =
+      unused === undefined
+        ? chooseHostAddresses(all, policy, routes)
+        : { chosen: [], rejected: all.map((address) => ({ address, reason: unused })) }
     this.#refused.clear()
     for (const { address, reason } of rejected) this.#refused.set(`${address.name} ${address.address.ip}`, reason)
     if (socket !== undefined) this.#adopt(socket, chosen)
@@ -183,8 +203,8 @@ export class Bases {
   }
 
   #add(key: string, socket: DatagramSocket, choices: readonly HostChoice[]): void {
-    const { outlet, policy } = this.#options
-    const base = new HostBase(this.#nextId++, socket, choices, policy?.offer === false)
+    const { nextId, outlet, policy } = this.#options
+    const base = new HostBase(nextId(), socket, choices, policy?.offer === false, outlet.doubted)
     this.#bases.set(key, base)
     socket.handle({
       datagram: (data, from) => outlet.datagram(base, data, from),

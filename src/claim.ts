@@ -24,6 +24,7 @@ export class Promised {
   readonly state = 'waiting'
   readonly valid = false
   readonly lastResponseAt = undefined
+  datagrams = 0
   #until: number
 
   constructor(base: Base, to: Address, now: number) {
@@ -83,6 +84,7 @@ export class Claim implements DataReceiver {
     for (let i = 0; i < shares.length; i++) {
       const share = shares[i] as (typeof shares)[number]
       if (share.pair.valid) {
+        share.pair.datagrams++
         share.claimant.deliver(data)
         return
       }

@@ -145,6 +145,10 @@ export class Generation implements AgentOutlet, CheckReceiver, Claimant, Paced {
     this.tell((agent, now) => agent.removeBase(base, reason, now))
   }
 
+  question(pair: Pair): void {
+    this.tell((agent, now) => agent.question(pair, now))
+  }
+
   /** Runs a call of the agent at one reading of the clock, and keeps its deadline. */
   tell<T>(call: (agent: Agent, now: number) => T): T {
     this.#depth++

@@ -6,6 +6,8 @@ export {
   type HostPolicy,
   type Mapping,
   parseCandidate,
+  type RelayCredentials,
+  type RelayServerStatus,
   type RTCIceCandidateLike,
   toRTCIceCandidate,
 } from './candidates/index.ts'
@@ -23,7 +25,7 @@ export {
   type Timer,
 } from './net/index.ts'
 export { nodeNetwork } from './net/node/index.ts'
-export type { TraversalOptions } from './options.ts'
+export type { IceServer, RelayPolicy, TraversalOptions } from './options.ts'
 export type { Explanation, LogEntry, PairReport, Path, PathEnd } from './path/index.ts'
 export type { Session } from './session.ts'
 export type { SessionEvents, SessionState, SessionStatus } from './session-events.ts'

@@ -10,6 +10,7 @@ import { SallyportError } from './errors.ts'
 import { Generation, type Ground } from './generation.ts'
 import { Generations } from './generations.ts'
 import { type AgentEvent, CheckBudget, type Credentials, type Nominations, newTieBreaker, type Pair } from './ice/index.ts'
+import { Liveness } from './liveness.ts'
 import type { Timer } from './net/index.ts'
 import { Outbox } from './outbox.ts'
 import {
@@ -27,13 +28,27 @@ import { PeerNames } from './peer-names.ts'
 import { Readiness } from './readiness.ts'
 import { SafeEmitter } from './safe-emitter.ts'
 import type { SessionEvents, SessionState, SessionStatus } from './session-events.ts'
-import { candidateLines, type ReadSignal, readSignal, type Signal, type SignalContent, Signaller, tieText } from './signal/index.ts'
+import {
+  candidateLines,
+  type ReadSignal,
+  type RelayDistance,
+  readSignal,
+  type Signal,
+  type SignalContent,
+  Signaller,
+  tieText,
+} from './signal/index.ts'
 
 /** What a session asks of its traversal beyond the common ground. */
 export interface SessionHost extends Ground {
   /** For reports: what became of the servers, and of the addresses that are not offered. */
   readonly servers: readonly string[]
   readonly notOffered: readonly string[]
+  /** How far the relays are. */
+  readonly distances: readonly RelayDistance[]
+  /** The peer told how far they are from it; until `part`. */
+  meet(session: Session, distances: readonly RelayDistance[]): void
+  part(session: Session): void
   /** Calls back when a socket that was full has room. */
   whenDrained(base: Base, callback: () => void): void
   forget(session: Session): void
@@ -67,6 +82,8 @@ export class Session extends SafeEmitter<SessionEvents> {
   #active: Pair | undefined
   readonly #ready = new Readiness<Path>()
   #overlap: Timer | undefined
+  /** Made when something is sent: most sessions of a large program are idle. */
+  #liveness: Liveness | undefined
   #sent = 0
   #received = 0
   #badSignals = 0
@@ -136,6 +153,7 @@ export class Session extends SafeEmitter<SessionEvents> {
     const active = this.#active
     if (active === undefined) return this.#enqueue(data)
     this.#sent++
+    if (this.#liveness?.watching !== true) this.#watch()
     if (active.base.send(data, active.to)) return true
     this.#drained ??= () => this.safeEmit('drain')
     this.#host.whenDrained(active.base, this.#drained)
@@ -225,6 +243,16 @@ export class Session extends SafeEmitter<SessionEvents> {
     for (const generation of this.#generations.alive) generation.removeBase(base, reason)
   }
 
+  /** @internal One of the bases is about to go. */
+  basesChanged(): void {
+    for (const generation of this.#generations.alive) generation.tell((agent, now) => agent.basesChanged(now))
+  }
+
+  /** @internal What is sent goes over this base, or may soon do so. */
+  uses(base: Base): boolean {
+    return this.#active?.base === base
+  }
+
   /** @internal The shared candidates changed: say so if it is news. */
   candidatesChanged(): void {
     if (this.#generations.current !== undefined) this.#signaller.announce()
@@ -233,6 +261,28 @@ export class Session extends SafeEmitter<SessionEvents> {
   /** @internal For the traversal's own end. */
   abandon(error: Error): void {
     this.#end(error)
+  }
+
+  // ── for the watch over what carries data ──
+
+  /** @internal */
+  get datagramsSent(): number {
+    return this.#sent
+  }
+
+  /** @internal */
+  get activePair(): Pair | undefined {
+    return this.#active
+  }
+
+  /** @internal */
+  question(pair: Pair): void {
+    for (const generation of this.#generations.alive) if (generation.agent.pairs.includes(pair)) generation.question(pair)
+  }
+
+  #watch(): void {
+    this.#liveness ??= new Liveness(this.#host.timers, this)
+    this.#liveness.watch()
   }
 
   // ── from the generations ──
@@ -364,6 +414,7 @@ export class Session extends SafeEmitter<SessionEvents> {
     const candidates = [...said.candidates, ...(this.#names?.follow(said) ?? [])]
     for (const reason of generation.follow(said.signal, candidates)) this.#log.refuse(reason)
     this.#theirList = signal.list ?? 0
+    if (signal.relays !== undefined) this.#host.meet(this, signal.relays)
   }
 
   /** @internal Somebody new listens for signals. */
@@ -385,6 +436,7 @@ export class Session extends SafeEmitter<SessionEvents> {
       ...(this.#host.lite ? { lite: true } : {}),
       candidates: candidateLines(this.#host.localCandidates),
       ...(this.#tried === 0 ? {} : { tried: this.#tried }),
+      ...(this.#host.distances.length === 0 ? {} : { relays: this.#host.distances }),
       ...(this.#host.gathered ? { end: true } : {}),
     }
   }
@@ -497,8 +549,10 @@ export class Session extends SafeEmitter<SessionEvents> {
     // What was tried is asked for most when it has failed.
     if (this.#generations.current !== undefined) this.#lastAttempt = this.#reportAttempt()
     this.#signaller.stop()
+    this.#host.part(this)
     this.#names?.stop()
     this.#attempts.stop()
+    this.#liveness?.stop()
     this.#overlap?.cancel()
     this.#overlap = undefined
     this.#generations.clear()

@@ -1,5 +1,5 @@
 /** What `traversal.status()` tells, and how reports put it into words. */
-import { type Base, type Mapping, mappingOf, type ReflexiveBinding } from './candidates/index.ts'
+import { type Base, type Mapping, mappingOf, type ReflexiveBinding, type RelayServerStatus } from './candidates/index.ts'
 import type { DropCounters } from './demultiplexer.ts'
 import type { Address } from './net/index.ts'
 
@@ -36,6 +36,8 @@ export interface TraversalStatus {
   /** Addresses of this machine that are not offered, with the reason. */
   readonly refused: readonly string[]
   readonly servers: readonly ServerStatus[]
+  /** The `turn:` servers as relays; as servers that show addresses they are among `servers`, too. */
+  readonly relays: readonly RelayServerStatus[]
   /** What the servers' answers say of the NATs, for each socket that a server answered. */
   readonly nats: readonly NatStatus[]
   readonly sessions: number
@@ -72,6 +74,13 @@ export function natStatus(
 export function describeServer({ server, address, from, mapped, rtt, failure }: ServerStatus): string {
   const what = failure ?? (mapped === undefined ? 'not answered yet' : `sees us at ${mapped}, ${(rtt ?? 0).toFixed(1)} ms`)
   return from === undefined ? `${server}: ${what}` : `${server} (${address}) from ${from}: ${what}`
+}
+
+export function describeRelay({ server, state, transport, rtt, relayed, failure }: RelayServerStatus): string {
+  const over = transport === undefined ? '' : ` over ${transport}`
+  if (state === 'allocated') return `${server}: relays at ${relayed.join(' and ')}${over}, ${(rtt ?? 0).toFixed(1)} ms`
+  if (state === 'reserve') return `${server}: in reserve, ${(rtt ?? 0).toFixed(1)} ms${over}`
+  return `${server}: no relay${over}: ${failure ?? 'not answered yet'}`
 }
 
 /** Only what explains why a path is missing. */

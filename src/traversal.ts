@@ -5,24 +5,22 @@
 import { Bases, type HostBase } from './bases.ts'
 import {
   type Base,
-  candidatePriority,
-  Foundations,
   formatCandidate,
-  isRedundant,
   type LocalCandidate,
-  localPreference,
   type ReflexiveBinding,
   ReflexiveGatherer,
+  RelayGatherer,
 } from './candidates/index.ts'
 import { Demultiplexer, type DropCounters } from './demultiplexer.ts'
 import { diagnose } from './diagnostics.ts'
 import { SallyportError } from './errors.ts'
-import { Address, type Network, pacerOf, type SendFailure, Timers } from './net/index.ts'
+import { Address, type Network, type Pacer, pacerOf, type SendFailure, Timers } from './net/index.ts'
 import { adoptSocket, nodeNetwork } from './net/node/index.ts'
-import { type CheckedOptions, checkOptions, isDgram, type TraversalOptions } from './options.ts'
+import { Offer } from './offer.ts'
+import { type CheckedOptions, type CheckedServer, checkOptions, isDgram, type TraversalOptions } from './options.ts'
 import { Session, type SessionHost } from './session.ts'
-import { type ServerUri, Transactions } from './stun/index.ts'
-import { describeNats, describeServer, natStatus, serverStatus, type TraversalStatus } from './traversal-status.ts'
+import { Transactions } from './stun/index.ts'
+import { describeNats, describeRelay, describeServer, natStatus, serverStatus, type TraversalStatus } from './traversal-status.ts'
 
 export interface ConnectOptions {
   /** A name for the peer, of your choosing: one session for each. */
@@ -49,7 +47,8 @@ export class Traversal {
   readonly #gatherer: ReflexiveGatherer
   readonly #demultiplexer: Demultiplexer
   readonly #bases: Bases
-  readonly #foundations = new Foundations()
+  readonly #relays: RelayGatherer
+  readonly #offer = new Offer((candidate) => this.#candidateAdded(candidate))
   readonly #sessions = new Map<string, Session>()
   readonly #host: SessionHost
   /** Closed ones, for as long as their user keeps them: asked for again, it is the same object. */
@@ -57,10 +56,11 @@ export class Traversal {
   readonly #collected = new FinalizationRegistry((peer: string) => {
     if (this.#closedSessions.get(peer)?.deref() === undefined) this.#closedSessions.delete(peer)
   })
+  readonly #nextId = (): number => ++this.#lastId
   readonly #blocked = new Map<Base, Set<() => void>>()
   readonly #unresolved = new Map<string, string>()
   readonly #closing = new AbortController()
-  #candidates: readonly LocalCandidate[] = []
+  #lastId = 0
   #opened = false
   #resolving = 0
   #gathered = false
@@ -92,6 +92,8 @@ export class Traversal {
       network: this.#network,
       policy: options.hosts,
       port: options.port,
+      nextId: this.#nextId,
+      unused: options.relay.only ? 'all data goes over relays (relay.only)' : undefined,
       socket: adopted ?? (socket as Exclude<typeof socket, import('node:dgram').Socket>),
       outlet: {
         added: (base) => this.#baseAdded(base),
@@ -99,10 +101,15 @@ export class Traversal {
         datagram: (base, data, from) => this.#demultiplexer.receive(base, data, from),
         sendFailed: (base, to, failure) => this.#sendFailed(base, to, failure),
         drained: (base) => this.#drained(base),
+        doubted: (base) => this.#gatherer.verify(base),
         // Another network may lie behind the same addresses.
-        updated: () => this.#gatherer.refresh(),
+        updated: () => {
+          this.#gatherer.refresh()
+          this.#relays.networkChanged()
+        },
       },
     })
+    this.#relays = this.#makeRelays(pacer)
     this.#host = this.#makeHost(pacer)
   }
 
@@ -111,7 +118,7 @@ export class Traversal {
     try {
       // Names and sockets at the same time: neither needs the other yet.
       this.#resolving = this.#options.servers.length
-      for (const { text, uri } of this.#options.servers) this.#resolve(text, uri)
+      for (const server of this.#options.servers) this.#resolve(server)
       await this.#bases.open()
     } catch (error) {
       await this.close()
@@ -141,6 +148,7 @@ export class Traversal {
     if (signal !== undefined && !(signal instanceof AbortSignal)) throw new TypeError('option signal is not an AbortSignal')
     if (this.#closed) throw new SallyportError('ERR_CLOSED', 'the traversal is closed; create another one')
     const session = this.#sessions.get(peer) ?? this.#closedSessions.get(peer)?.deref() ?? new Session(peer, this.#host)
+    if (session.state !== 'connected') this.#relays.verify()
     session.open(signal)
     this.#sessions.set(peer, session)
     this.#closedSessions.delete(peer)
@@ -152,9 +160,10 @@ export class Traversal {
     const { all, refused } = this.#bases
     return {
       sockets: all.map(({ address }) => address.key),
-      candidates: this.#candidates.map(formatCandidate),
+      candidates: this.#offer.candidates.map(formatCandidate),
       refused,
       servers: serverStatus(this.#unresolved, this.#gatherer.bindings),
+      relays: this.#relays.status,
       nats: natStatus(all, this.#gatherer.bindings),
       sessions: this.#sessions.size,
       dropped: this.#dropped(),
@@ -169,6 +178,7 @@ export class Traversal {
     const error = new SallyportError('ERR_CLOSED', 'the traversal was closed')
     for (const session of [...this.#sessions.values()]) session.abandon(error)
     this.#gatherer.close()
+    this.#relays.close()
     this.#transactions.clear()
     this.#bases.close()
     this.#timers.clear()
@@ -196,11 +206,11 @@ export class Traversal {
       demultiplexer: this.#demultiplexer,
       lite: this.#options.lite,
       get localCandidates() {
-        return self.#candidates
+        return self.#offer.candidates
       },
       get servers() {
-        const { servers, nats } = self.status()
-        return [...servers.map(describeServer), ...describeNats(nats)]
+        const { servers, relays, nats } = self.status()
+        return [...servers.map(describeServer), ...relays.map(describeRelay), ...describeNats(nats)]
       },
       get notOffered() {
         return self.#bases.refused
@@ -209,11 +219,16 @@ export class Traversal {
         return self.#gatherer.shortestRtt
       },
       get gathering() {
-        return !self.#gathered || self.#gatherer.pending
+        return !self.#gathered || self.#gatherer.pending || self.#relays.pending
       },
       get gathered() {
         return self.#gathered
       },
+      get distances() {
+        return self.#relays.distances
+      },
+      meet: (session, distances) => this.#relays.meet(session, distances),
+      part: (session) => this.#relays.part(session),
       whenDrained: (base, callback) => {
         const waiting = this.#blocked.get(base)
         if (waiting === undefined) this.#blocked.set(base, new Set([callback]))
@@ -230,13 +245,17 @@ export class Traversal {
   // ── gathering ──
 
   /** Never rejects. */
-  async #resolve(text: string, uri: ServerUri): Promise<void> {
+  async #resolve({ text, uri, credentials }: CheckedServer): Promise<void> {
     this.#unresolved.set(text, '')
     try {
       const ips = await this.#network.dns.lookup(uri.host, { signal: this.#closing.signal })
       if (this.#closed) return
       this.#unresolved.delete(text)
-      for (const address of oneOfEachFamily(ips, uri.port)) this.#gatherer.addServer({ uri: text, address })
+      const addresses = [...oneOfEachFamily(ips, uri.port)]
+      // Relays answer as STUN servers, too, where they can be asked over UDP (RFC 8656 5).
+      if (uri.scheme !== 'turns' && uri.transport !== 'tcp' && !this.#options.relay.only)
+        for (const address of addresses) this.#gatherer.addServer({ uri: text, address })
+      if (credentials !== undefined && addresses.length > 0) this.#relays.addServer({ text, uri, addresses, credentials })
     } catch (error) {
       if (this.#closed) return
       this.#unresolved.set(text, (error as Error).message)
@@ -248,29 +267,14 @@ export class Traversal {
 
   #baseAdded(base: HostBase): void {
     diagnose('gather', () => ({ event: 'socket', address: base.address.key }))
-    if (!base.hidden) this.#offerHost(base)
+    if (!base.hidden) this.#offer.addHost(base)
     this.#gatherer.addBase(base)
   }
 
-  #offerHost(base: HostBase): void {
-    base.addresses.forEach((address, index) => {
-      this.#offer({
-        type: 'host',
-        address,
-        base,
-        foundation: this.#foundations.of('host', base, address.ip),
-        priority: candidatePriority('host', localPreference(base.rank, index)),
-        component: 1,
-        related: undefined,
-        server: undefined,
-      })
-    })
-  }
-
-  #baseRemoved(base: HostBase, reason: string): void {
+  #baseRemoved(base: Base, reason: string): void {
     diagnose('gather', () => ({ event: 'socket-gone', address: base.address.key, reason }))
     this.#gatherer.removeBase(base)
-    this.#candidates = this.#candidates.filter((candidate) => candidate.base !== base)
+    this.#offer.removeBase(base)
     this.#demultiplexer.removeBase(base)
     this.#blocked.delete(base)
     for (const session of this.#sessions.values()) {
@@ -282,39 +286,11 @@ export class Traversal {
   #bindingChanged(binding: ReflexiveBinding): void {
     const { base, server, mapped, failure } = binding
     diagnose('gather', () => ({ event: 'reflexive', server: server.uri, from: base.address.key, mapped: mapped?.key, failure }))
-    if (mapped !== undefined && failure === undefined) {
-      // What this server showed before is no longer so.
-      const isOld = (other: LocalCandidate): boolean =>
-        other.type === 'srflx' && other.base === base && other.server === server.uri && other.address.key !== mapped.key
-      const shown = this.#gatherer.bindings.filter((other) => other.base === base).map((other) => other.mapped?.key)
-      this.#candidates = this.#candidates.filter((other) => !isOld(other) || shown.includes(other.address.key))
-      this.#offer({
-        type: 'srflx',
-        address: mapped,
-        base,
-        foundation: this.#foundations.of('srflx', base, server.address.ip),
-        priority: this.#srflxPriority(base),
-        component: 1,
-        // RFC 8839 5.1 has this for who does not want to tell.
-        related: base.hidden ? Address.any(base.address.family, 9) : base.address,
-        server: server.uri,
-      })
-    }
+    if (failure === undefined) this.#offer.addReflexive(binding, this.#gatherer.bindings)
     this.#checkGathered()
   }
 
-  /** The first that no other candidate of this base has: each its own (RFC 8445 5.1.2.1). */
-  #srflxPriority(base: Base): number {
-    const taken = new Set(this.#candidates.filter((other) => other.type === 'srflx' && other.base === base).map(({ priority }) => priority))
-    let index = 0
-    while (index < taken.size && taken.has(candidatePriority('srflx', localPreference(base.rank, index)))) index++
-    return candidatePriority('srflx', localPreference(base.rank, index))
-  }
-
-  /** Adds a candidate to what all sessions offer, unless it says nothing new (RFC 8445 5.1.3): no NAT, or the same mapping again. */
-  #offer(candidate: LocalCandidate): void {
-    if (this.#candidates.some((other) => isRedundant(other, candidate))) return
-    this.#candidates = [...this.#candidates, candidate]
+  #candidateAdded(candidate: LocalCandidate): void {
     diagnose('gather', () => ({ event: 'candidate', candidate: formatCandidate(candidate) }))
     for (const session of this.#sessions.values()) {
       session.addLocal(candidate)
@@ -322,8 +298,46 @@ export class Traversal {
     }
   }
 
+  #makeRelays(pacer: Pacer): RelayGatherer {
+    const { relay, hosts } = this.#options
+    return new RelayGatherer({
+      network: this.#network,
+      timers: this.#timers,
+      pacer,
+      keep: relay.keep,
+      ca: relay.ca,
+      nextId: this.#nextId,
+      outlet: {
+        added: (base) => {
+          this.#offer.addRelayed(base, relay.only || hosts?.offer === false)
+          this.#checkGathered()
+        },
+        retiring: (base) => {
+          this.#offer.removeBase(base)
+          for (const session of this.#sessions.values()) {
+            session.basesChanged()
+            session.candidatesChanged()
+          }
+        },
+        removed: (base, reason) => this.#baseRemoved(base, reason),
+        inUse: (base) => [...this.#sessions.values()].some((session) => session.uses(base)),
+        measured: () => {
+          for (const session of this.#sessions.values()) session.candidatesChanged()
+        },
+        changed: (server) => {
+          diagnose('gather', () => ({ event: 'relay', ...server }))
+          this.#checkGathered()
+        },
+        datagram: (base, data, from) => this.#demultiplexer.receive(base, data, from),
+        sendFailed: (base, to, failure) => this.#demultiplexer.sendFailed(base, to, failure),
+        drained: (base) => this.#drained(base),
+      },
+    })
+  }
+
   #checkGathered(): void {
-    if (this.#gathered || this.#closed || !this.#opened || this.#resolving > 0 || this.#gatherer.pending) return
+    if (this.#gathered || this.#closed || !this.#opened || this.#resolving > 0) return
+    if (this.#gatherer.pending || this.#relays.pending) return
     this.#gathered = true
     for (const resolve of this.#whenGathered.splice(0)) resolve()
     for (const session of this.#sessions.values()) session.candidatesChanged()
@@ -336,7 +350,7 @@ export class Traversal {
     this.#demultiplexer.sendFailed(base, to, failure)
   }
 
-  #drained(base: HostBase): void {
+  #drained(base: Base): void {
     const waiting = this.#blocked.get(base)
     this.#blocked.delete(base)
     for (const callback of waiting ?? []) callback()

@@ -10,7 +10,18 @@ const data = Uint8Array.of(0x80, 1, 2, 3)
 const from = Address.of('192.0.2.1', 4000)
 
 function base(id: number): Base {
-  return { kind: 'host', id, address: Address.of('192.0.2.9', 5000 + id), links: [], rank: 0, hidden: false, send: () => true }
+  return {
+    kind: 'host',
+    id,
+    address: Address.of('192.0.2.9', 5000 + id),
+    links: [],
+    rank: 0,
+    hidden: false,
+    retiringSince: Number.POSITIVE_INFINITY,
+    expect: () => undefined,
+    verify: () => undefined,
+    send: () => true,
+  }
 }
 
 const first = base(1)

@@ -1,4 +1,4 @@
-import type { createTraversal, Explanation, Path, SessionState } from '../../src/index.ts'
+import type { createTraversal, Explanation, IceServer, Path, SessionState } from '../../src/index.ts'
 import type { ChannelOptions, createLab, Lab, LabHost, LabOptions } from '../../src/lab/index.ts'
 import type { createStunServer } from '../../src/stun/index.ts'
 import type { Cell } from './topologies.js'
@@ -41,6 +41,8 @@ export interface MeetOptions<T> {
   readonly again?: number
   /** Virtual milliseconds for which the two go on after the goal; 0 by default. */
   readonly linger?: number
+  /** Puts relays there, and gives what `servers` takes for them. */
+  readonly relays?: (lab: Lab) => Promise<readonly (string | IceServer)[]>
   /** Of every attachment to the internet. None by default. */
   readonly weather?: Omit<LabOptions, 'seed' | 'delay' | 'families' | 'hops'>
   /** Of the signalling channel. Perfect by default. */

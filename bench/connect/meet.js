@@ -8,11 +8,11 @@ const decode = (data) => new TextDecoder().decode(data)
  * `patience`: virtual milliseconds until a cell counts as one without a path. `late`: how much later the second peer starts.
  * `delay`, `signalling`: virtual milliseconds one way between two attachments of the internet, and of the channel.
  * `weather`: what else is wrong with the internet's links; `channel`: with the signalling. Data may be lost then: `goal: 'paths'`, or `again`:
- * milliseconds after which an unanswered question is asked again. `linger`: virtual milliseconds from reaching the goal to the end.
+ * milliseconds after which an unanswered question is asked again. `relays`: puts relays there, and gives what `servers` takes for them. `linger`: virtual milliseconds from reaching the goal to the end.
  */
 export async function meetIn({ createLab, createTraversal, createStunServer }, cell, options = {}) {
   const { seed = 1, patience = 8_000, delay = 20, signalling = 20, late = 0, goal = 'answers' } = options
-  const { again, linger = 0, weather, channel, inspect } = options
+  const { again, linger = 0, weather, channel, inspect, relays } = options
   const lab = createLab({ ...weather, seed, delay, families: cell.families ?? [4] })
   const ips = []
   for (const name of ['stun1', 'stun2']) {
@@ -23,6 +23,7 @@ export async function meetIn({ createLab, createTraversal, createStunServer }, c
   }
   // By address: a name would cost a look-up, which the floors do not count.
   const servers = ips.map((ip) => (ip.includes(':') ? `stun:[${ip}]:3478` : `stun:${ip}:3478`))
+  servers.push(...((await relays?.(lab)) ?? []))
   const hosts = cell.build(lab)
   const judged = inspect?.(hosts, ips, lab)
   const ends = lab.channel({ ...channel, delay: signalling })

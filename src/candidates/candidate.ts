@@ -42,11 +42,17 @@ export interface Base {
   readonly rank: number
   /** The user wants nobody to learn of this address: it is neither told nor shown by a packet that no NAT would change. */
   readonly hidden: boolean
+  /** It will be closed soon: what works elsewhere should go there before. When that was known; infinity as a rule. */
+  readonly retiringSince: number
   /**
    * As `DatagramSocket.send`: never throws; false when the queue is full; `report` asks to be told when the system refuses.
    * An `opener` travels a few hops only: through our own NAT, not to the peer's.
    */
   send(data: Uint8Array, to: Address, report?: boolean, opener?: boolean): boolean
+  /** Something will be sent there soon: a relay can prepare for it. */
+  expect(to: Address): void
+  /** Nothing seems to get through: time to see whether what lies behind is still there. */
+  verify(): void
 }
 
 export interface LocalCandidate extends Candidate {

@@ -11,6 +11,7 @@ export {
   pairPriority,
   pairPriorityValue,
 } from './priority.ts'
+export { RelayBase, type RelayCredentials, RelayGatherer, type RelayServerStatus } from './relayed.ts'
 export {
   addressed,
   formatCandidate,

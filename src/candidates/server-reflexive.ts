@@ -27,6 +27,8 @@ const LAST_WAIT = 1_500
 const ONCE: RetransmissionSchedule = { initial: 10_000, factor: 1, count: 1, last: 10_000, fresh: true }
 /** Milliseconds between requests that keep a mapping; NATs as short as 30 s are in use, RFC 8445 11 allows 15 s and more. */
 const KEEP_ALIVE = 20_000
+/** Milliseconds between questions that doubts bring about, at least. */
+const DOUBT_INTERVAL = 5_000
 /** Milliseconds before a server that did not answer is asked again, doubling. */
 const RETRY_FIRST = 5_000
 const RETRY_MOST = 300_000
@@ -74,6 +76,8 @@ interface Asking {
   question: Question | undefined
   /** Until the next request, of this question or of the next one. */
   timer: Timer | undefined
+  /** When a doubt made us ask last. */
+  doubtedAt: number
 }
 
 export class ReflexiveGatherer {
@@ -147,6 +151,22 @@ export class ReflexiveGatherer {
     }
   }
 
+  /** What is sent from there seems to get nowhere: the NAT may have forgotten the mapping. Asks again, now or soon after the last doubt. */
+  verify(base: Base): void {
+    const now = this.#timers.now()
+    for (const asking of this.#asking.values()) {
+      if (asking.base !== base || asking.question !== undefined || this.#queue.has(asking) || now < asking.doubtedAt) continue
+      const at = Math.max(now, asking.doubtedAt + DOUBT_INTERVAL)
+      asking.doubtedAt = at
+      asking.timer?.cancel()
+      if (at > now) asking.timer = this.#timers.after(at - now, () => this.#enqueue(asking))
+      else {
+        this.#stop(asking)
+        this.#enqueue(asking)
+      }
+    }
+  }
+
   close(): void {
     for (const asking of this.#asking.values()) this.#stop(asking)
     this.#asking.clear()
@@ -184,6 +204,7 @@ export class ReflexiveGatherer {
       retryAfter: RETRY_FIRST,
       question: undefined,
       timer: undefined,
+      doubtedAt: Number.NEGATIVE_INFINITY,
     }
     this.#asking.set(key, asking)
     this.#enqueue(asking)

@@ -2,6 +2,8 @@
 import type { HostPolicy } from '../candidates/index.ts'
 import { Address, type InterfaceAddress, Prefix } from '../net/index.ts'
 import type { PeerSetup } from './peer-setup.ts'
+import { readFileOption } from './secrets.ts'
+import { turnServers } from './turn-options.ts'
 import { numberOption, portOption, readOptions, UsageError } from './usage.ts'
 
 const LONGEST_TIMEOUT = 86_400
@@ -9,6 +11,11 @@ const LONGEST_TIMEOUT = 86_400
 export async function connect(args: readonly string[]): Promise<number> {
   const values = readOptions('connect', args, {
     stun: { type: 'string', multiple: true, default: [] },
+    turn: { type: 'string', multiple: true, default: [] },
+    'turn-user': { type: 'string', multiple: true, default: [] },
+    'turn-pass': { type: 'string', multiple: true, default: [] },
+    'turn-ca': { type: 'string' },
+    'relay-only': { type: 'boolean', default: false },
     json: { type: 'boolean', default: false },
     port: { type: 'string', default: '0' },
     host: { type: 'string', multiple: true, default: [] },
@@ -24,9 +31,15 @@ export async function connect(args: readonly string[]): Promise<number> {
   }
   const { timeout = values.json ? '60' : '0', say = 'hello' } = values
   const seconds = numberOption('timeout', timeout, 0, LONGEST_TIMEOUT)
+  const relays = turnServers(values.turn, values['turn-user'], values['turn-pass'])
+  for (const name of ['relay-only', 'turn-ca'] as const) {
+    if (values[name] && relays.length === 0) throw new UsageError(`connect: --${name} goes with --turn`)
+  }
+  const ca = values['turn-ca']
   const setup: PeerSetup = {
     traversal: {
-      servers: values.stun.map((server) => (/^stuns?:(?!\d+$)/.test(server) ? server : `stun:${server}`)),
+      servers: [...values.stun.map((server) => (/^stuns?:(?!\d+$)/.test(server) ? server : `stun:${server}`)), ...relays],
+      relay: { only: values['relay-only'], ...(ca === undefined ? {} : { ca: readFileOption('turn-ca', ca) }) },
       hosts: hostPolicy(values.host, values.loopback),
       port: portOption('port', values.port),
       lite: values.lite,

@@ -28,7 +28,9 @@ async function run(args: readonly string[]): Promise<number> {
     case 'connect':
       return (await import('./connect.ts')).connect(rest)
     case 'serve':
-      return (await import('./serve.ts')).serve(rest)
+      return (await import('./serve/index.ts')).serve(rest)
+    case 'credentials':
+      return (await import('./credentials.ts')).credentials(rest)
     case 'demo':
       return (await import('./demo/index.ts')).demo(rest)
   }

@@ -16,7 +16,8 @@ export interface PeerSetup {
 /** @throws UsageError when `--host` leaves nothing to offer; without it an interface may still come up */
 export async function openTraversal({ traversal: options, hosts }: PeerSetup): Promise<Traversal> {
   const traversal = await createTraversal(options)
-  if (hosts.length === 0 || traversal.status().sockets.length > 0) return traversal
+  // Who shows relayed addresses only has no sockets of its own.
+  if (hosts.length === 0 || options.relay?.only === true || traversal.status().sockets.length > 0) return traversal
   await traversal.close()
   throw new UsageError(`connect: no address of this machine fits --host ${hosts.join(' --host ')}`)
 }

@@ -172,6 +172,7 @@ class Screen {
         console.log(`  ${sight.type.padEnd(6)} ${sight.address}`)
         return
       case 'server':
+      case 'relay':
         if (sight.failure !== undefined) this.problem(`${sight.server}: ${sight.failure}`)
         return
       case 'check': {

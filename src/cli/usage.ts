@@ -14,7 +14,7 @@ interface CommandHelp {
   readonly options: readonly (readonly [option: string, meaning: string])[]
 }
 
-export type CommandName = 'connect' | 'serve' | 'demo'
+export type CommandName = 'connect' | 'serve' | 'credentials' | 'demo'
 
 const COMMANDS: Readonly<Record<CommandName, CommandHelp>> = {
   connect: {
@@ -33,29 +33,85 @@ const COMMANDS: Readonly<Record<CommandName, CommandHelp>> = {
     ],
     options: [
       ['--stun HOST:PORT', 'a STUN server to ask for our public address; repeatable'],
+      ['--turn HOST:PORT|URI', 'a TURN relay for when nothing else works, or its turn: or turns: URI; repeatable'],
+      ['--turn-user NAME', 'the user name there; one for all relays, or one for each in their order'],
+      ['--turn-pass PASSWORD', 'the password there, likewise'],
+      ['--turn-ca FILE', 'certificates that turns: relays are checked against, PEM'],
+      ['--relay-only', 'tell the peer of relayed addresses only, and send all data over relays'],
       ['--json', 'for programs: JSON lines in and out'],
       ['--port N', 'the UDP port to use; any free one by default'],
       ['--host RANGE|NAME', 'offer only addresses of this range or interface; repeatable'],
       ['--loopback', 'offer loopback addresses too, for peers on one machine'],
       ['--lite', 'for a public address: answer checks and send none (ICE lite)'],
       ['--timeout SECONDS', 'give up when nothing went both ways by then; 0 never (--json: 60)'],
-      ['--events', 'with --json: also tell of candidates, servers, checks and messages'],
+      ['--events', 'with --json: also tell of candidates, servers, relays, checks and messages'],
       ['--say TEXT', 'with --json: text that the datagrams carry'],
       ['--verbose', 'explain on standard error, at the end, what was tried and why'],
     ],
   },
   serve: {
-    summary: 'run a STUN server',
+    summary: 'run a STUN server, or a TURN relay',
     usage: 'sallyport serve [options]',
     about: [
-      'Answers STUN Binding requests (RFC 8489) over UDP until it is interrupted. Two addresses',
-      'of a family turn on the behaviour tests of RFC 5780.',
+      'Answers STUN Binding requests (RFC 8489) over UDP. Two addresses of a family turn on the',
+      'behaviour tests of RFC 5780.',
+      '',
+      'With a user or a secret it is a TURN relay too (RFC 8656), over UDP and TCP, and TLS with',
+      'a certificate. A user has a password that lasts; a secret is shared with who makes',
+      'passwords that expire: sallyport credentials, or any service that speaks the REST API for',
+      'TURN. Peers in private ranges and on this machine are refused unless allowed.',
+      '',
+      'What other users of this machine must not see in its list of processes comes from a file,',
+      'or as a secret a line from the environment variable SALLYPORT_SECRET.',
+      '',
+      'SIGTERM ends it in order: no new allocations, and the end when the last one is gone. A',
+      'second one, or SIGINT, ends it at once. SIGHUP reads the certificate again.',
     ],
     options: [
-      ['--port N', 'the UDP port; 3478 by default, 0 for any free one'],
+      ['--port N', 'the UDP and TCP port; 3478 by default, 0 for any free one'],
       ['--address IP', 'an address to listen on; all by default; repeatable'],
       ['--alternate-port N', 'the second port of RFC 5780; by default the one after --port'],
-      ['--json', 'write {"listening":[…]} instead of text'],
+      ['--json', 'write JSON lines: {"listening":[…],…} first, then an event each'],
+      ['--metrics [IP:]PORT', 'Prometheus metrics at /metrics; on 127.0.0.1 by default'],
+      ['--user NAME:PASSWORD', 'who may use the relay; repeatable'],
+      ['--user-file FILE', 'the same, one a line'],
+      ['--secret TEXT', 'the secret of passwords that expire; two while one replaces another'],
+      ['--secret-file FILE', 'the same, one a line'],
+      ['--realm NAME', 'the realm of users and secrets; sallyport by default'],
+      ['--tls-cert FILE', 'TLS: the certificate and those up to its root, PEM; with --tls-key'],
+      ['--tls-key FILE', 'TLS: the key of the certificate, PEM'],
+      ['--tls-port N', 'the TLS port; 5349 by default'],
+      ['--no-tcp', 'no relay over TCP'],
+      ['--relay-address IP', 'an address of this machine that peers see; repeatable'],
+      ['--external-address IP', 'told instead of the relay address, behind 1:1 NAT; repeatable'],
+      ['--relay-ports MIN-MAX', 'the ports that peers see; 49152-65535 by default'],
+      ['--allow-peers RANGE', 'peers that may be reached although refused by default; repeatable'],
+      ['--deny-peers RANGE', 'peers that may not be reached; repeatable'],
+      ['--allow-private-peers', 'for labs: all private, loopback and link-local peers'],
+      ['--max-allocations N', 'allocations at once'],
+      ['--max-user-allocations N', 'allocations of a user at once'],
+      ['--max-permissions N', 'permissions of an allocation'],
+      ['--max-rate BYTES', 'bytes a second in all; 500k, 20M and 1G are understood'],
+      ['--max-user-rate BYTES', 'bytes a second of a user; with --workers, on each'],
+      ['--workers N', 'so many processes, for more than one processor'],
+      ['--drain-timeout SECONDS', 'how long SIGTERM waits for allocations to end; 3600 by default'],
+    ],
+  },
+  credentials: {
+    summary: 'make a user name and password for a relay, from its secret',
+    usage: 'sallyport credentials [options]',
+    about: [
+      'Makes what a relay with this secret lets in until it expires: that of sallyport serve,',
+      'coturn (static-auth-secret), eturnal (secret) and others. The secret comes from --secret,',
+      '--secret-file or the environment variable SALLYPORT_SECRET; of several the first counts.',
+    ],
+    options: [
+      ['--secret TEXT', 'the secret'],
+      ['--secret-file FILE', 'a file with the secret on its first line'],
+      ['--user NAME', 'who it is for: quotas and logs go by it'],
+      ['--ttl SECONDS', 'how long it is good for; 3600 by default'],
+      ['--uri URI', 'with --json: a turn: or turns: URI to tell of; repeatable'],
+      ['--json', 'write {"username":…,"password":…,"ttl":…,"uris":[…]}'],
     ],
   },
   demo: {
@@ -76,7 +132,7 @@ export function isCommand(name: string): name is CommandName {
 }
 
 export function generalHelp({ bold, dim }: Colours): string {
-  const commands = Object.entries(COMMANDS).map(([name, { summary }]) => `  ${bold(name.padEnd(9))} ${summary}`)
+  const commands = Object.entries(COMMANDS).map(([name, { summary }]) => `  ${bold(name.padEnd(11))} ${summary}`)
   return [
     `${bold('sallyport')} connects two programs over UDP whatever stands between them.`,
     '',
@@ -119,7 +175,12 @@ export function numberOption(name: string, text: string, least: number, most: nu
 
 /** @throws UsageError */
 export function portOption(name: string, text: string): number {
-  const value = numberOption(name, text, 0, 0xffff)
+  return countOption(name, text, 0, 0xffff)
+}
+
+/** @throws UsageError */
+export function countOption(name: string, text: string, least: number, most: number): number {
+  const value = numberOption(name, text, least, most)
   if (!Number.isInteger(value)) throw new UsageError(`--${name} must be a whole number, not ${text}`)
   return value
 }

@@ -2,6 +2,7 @@
  * Turns what a traversal and a session know into things to tell, each once, in the order they are noticed: by looking at their reports
  * and comparing with the last look.
  */
+import type { RelayServerStatus } from '../candidates/index.ts'
 import type { Explanation, PairReport } from '../path/index.ts'
 import type { Session } from '../session.ts'
 import type { Traversal } from '../traversal.ts'
@@ -15,6 +16,15 @@ export type Sight =
       readonly server: string
       readonly from?: string
       readonly mapped?: string
+      readonly rtt?: number
+      readonly failure?: string
+    }
+  /** A relay that we have an address at, or why there is none. */
+  | {
+      readonly event: 'relay'
+      readonly server: string
+      readonly transport?: 'udp' | 'tcp' | 'tls'
+      readonly relayed?: readonly string[]
       readonly rtt?: number
       readonly failure?: string
     }
@@ -51,13 +61,22 @@ export class Watch {
   }
 
   #gathering(): void {
-    const { candidates, servers } = this.#traversal.status()
+    const { candidates, servers, relays } = this.#traversal.status()
     for (const line of candidates) this.#tell(`candidate ${line}`, { event: 'candidate', ...candidateEnd(line) })
     for (const { server, address, from, mapped, rtt, failure } of servers) {
       const key = `server ${server} ${address} ${from}`
       const where = from === undefined ? {} : { from }
       if (failure !== undefined) this.#tell(`${key} failed`, { event: 'server', server, ...where, failure })
       else if (mapped !== undefined) this.#tell(`${key} ${mapped}`, { event: 'server', server, ...where, mapped, ...round(rtt) })
+    }
+    this.#relays(relays)
+  }
+
+  #relays(relays: readonly RelayServerStatus[]): void {
+    for (const { server, state, transport, rtt, relayed, failure } of relays) {
+      const over = transport === undefined ? {} : { transport }
+      if (state === 'allocated') this.#tell(`relay ${server} ${relayed}`, { event: 'relay', server, ...over, relayed, ...round(rtt) })
+      else if (failure !== undefined) this.#tell(`relay ${server} ${failure}`, { event: 'relay', server, ...over, failure })
     }
   }
 

@@ -12,7 +12,7 @@ import { Caution } from './caution.ts'
 import { CheckList, shows } from './check-list.ts'
 import { type CheckContent, KNOWN_IN_CHECKS, writeError, writeSuccess } from './check-message.ts'
 import { consentDelay, consentExpiresAt, forgiveSleep } from './consent.ts'
-import { CHECK_LIFETIME, CONSENT_EXPIRY, MAX_ROLE_CONFLICTS, SUSPECT_CHECKS } from './constants.ts'
+import { CHECK_LIFETIME, CONSENT_EXPIRY, DOUBTFUL_QUESTIONS, MAX_ROLE_CONFLICTS, RECONSIDERED_PAIRS, SUSPECT_CHECKS } from './constants.ts'
 import type { Credentials } from './credentials.ts'
 import { EarlyChecks } from './early-checks.ts'
 import { judgeCheck } from './inbound-check.ts'
@@ -21,6 +21,7 @@ import { OutgoingChecks } from './outgoing-checks.ts'
 import type { Agent, AgentEvent, AgentOptions, AgentOutlet, RemoteDescription, Verdict } from './outlet.ts'
 import type { Check, Pair } from './pair.ts'
 import { Patience } from './patience.ts'
+import { Upgrade } from './upgrade.ts'
 
 const TAKEN = 'another session uses this address'
 
@@ -35,6 +36,7 @@ export class IceAgent implements Agent {
   readonly #candidates = new CandidateSet()
   readonly #nominator: Nominator
   readonly #patience = new Patience()
+  readonly #upgrade = new Upgrade()
   #caution = new Caution()
   readonly #early = new EarlyChecks()
   #remote: RemoteDescription | undefined
@@ -127,13 +129,20 @@ export class IceAgent implements Agent {
 
   addLocal(candidate: LocalCandidate, now: number): void {
     // What the peer sent to our other addresses has not opened its NAT for this one.
-    if (candidate.type === 'srflx' || this.#candidates.ofBase(candidate.base) === undefined) this.#caution = new Caution()
+    const { type, base } = candidate
+    const another = type === 'srflx' || (type === 'host' && this.#candidates.ofBase(base) === undefined)
+    if (another) this.#caution = new Caution()
     // The peer will check this one too, and with that open its filter for checks of ours that failed so far.
     if (candidate.type === 'srflx') this.#list.encourage(now)
     if (this.#candidates.addLocal(candidate)) {
-      for (const remote of this.#candidates.remotes) this.#list.add(candidate, remote, this.#controlling)
+      for (const remote of this.#candidates.remotes) this.#pair(candidate, remote)
     }
     this.#settle(now)
+  }
+
+  #pair(local: LocalCandidate, remote: Candidate): void {
+    const pair = this.#list.add(local, remote, this.#controlling)
+    pair?.base.expect(pair.to)
   }
 
   removeBase(base: Base, reason: string, now: number): void {
@@ -150,7 +159,7 @@ export class IceAgent implements Agent {
     const refused: string[] = []
     for (const candidate of candidates) {
       const refusal = this.#candidates.addRemote(candidate, named)
-      if (refusal === undefined) for (const local of this.#candidates.bases) this.#list.add(local, candidate, this.#controlling)
+      if (refusal === undefined) for (const local of this.#candidates.bases) this.#pair(local, candidate)
       else if (refusal !== 'known') refused.push(`${candidate.address}: ${refusal}`)
     }
     this.#settle(now)
@@ -166,10 +175,33 @@ export class IceAgent implements Agent {
     for (const pair of this.pairs) {
       if (!gone.includes(pair.remote)) continue
       if (pair.valid) {
+        if (pair.remote.type === 'relay') pair.abandonedSince = Math.min(pair.abandonedSince, now)
         pair.suspect = true
         pair.nextCheckAt = now
       } else this.#remove(pair, 'the peer withdrew this address')
     }
+    this.#settle(now)
+  }
+
+  /** Answers have to show that it still works. Nothing when it is being asked already. */
+  question(pair: Pair, now: number): void {
+    this.#question(pair, now)
+    this.#settle(now)
+  }
+
+  #question(pair: Pair, now: number): void {
+    if (!pair.valid || pair.hurried) return
+    pair.questioned = true
+    pair.unanswered = 0
+    pair.nextCheckAt = now
+  }
+
+  #questionOthers(pair: Pair, now: number): void {
+    for (const other of this.pairs) if (other !== pair) this.#question(other, now)
+  }
+
+  /** A base is about to go: whatever else works takes over now, so that nothing is lost when it does. */
+  basesChanged(now: number): void {
     this.#settle(now)
   }
 
@@ -262,6 +294,7 @@ export class IceAgent implements Agent {
       if (slept < CONSENT_EXPIRY) for (const pair of this.pairs) forgiveSleep(pair, slept)
       this.#patience.forgiveSleep(slept)
     }
+    if (this.#upgrade.due(now)) this.#list.reconsider(now, RECONSIDERED_PAIRS)
     for (const pair of this.pairs) {
       this.#outgoing.expire(pair, now)
       if (pair.valid && now >= consentExpiresAt(pair)) this.#drop(pair, 'consent expired')
@@ -338,7 +371,10 @@ export class IceAgent implements Agent {
     if (pair.valid) {
       // Should this one stay without an answer; an answer sets the time anew.
       pair.consentAt = now + consentDelay(true, this.#random)
-      pair.nextCheckAt = pair.nominating === undefined && !pair.suspect ? Number.POSITIVE_INFINITY : now + this.#list.nextInterval(pair)
+      pair.nextCheckAt = pair.hurried ? now + this.#list.nextInterval(pair) : Number.POSITIVE_INFINITY
+      if (pair.unanswered >= DOUBTFUL_QUESTIONS || (pair.questioned && pair === this.#selected)) pair.base.verify()
+      // Is there another that does, before this one is given up?
+      if (pair.questioned && pair === this.#selected && pair.unanswered === DOUBTFUL_QUESTIONS) this.#questionOthers(pair, now)
     } else {
       pair.state = 'in-progress'
       pair.nextCheckAt = now + (this.#patience.met ? this.#list.nextInterval(pair) : this.#list.waitingInterval(pair))
@@ -454,6 +490,7 @@ export class IceAgent implements Agent {
     this.#nominate(now)
     this.#select(now)
     this.#giveUp(now)
+    this.#upgrade.see(this.#selected, now)
     const next = this.#remote === undefined ? Number.POSITIVE_INFINITY : this.#list.nextCheckAt(now)
     this.#expected = this.#nextDeadline(now, next)
     const events = this.#events
@@ -464,7 +501,7 @@ export class IceAgent implements Agent {
 
   #nextDeadline(now: number, nextCheck: number): number {
     let next = nextCheck <= now ? Number.POSITIVE_INFINITY : nextCheck
-    next = Math.min(next, this.#nominator.decideAt)
+    next = Math.min(next, this.#nominator.decideAt, this.#upgrade.at)
     for (const pair of this.pairs) {
       if (pair.valid) next = Math.min(next, pair.consentAt, consentExpiresAt(pair))
       const [oldest] = pair.outstanding

@@ -58,6 +58,7 @@ export class CheckList {
     if (to === undefined || shows(local, to)) return undefined
     const known = this.find(local.base, to)
     if (known !== undefined) {
+      known.abandonedSince = Number.POSITIVE_INFINITY
       if (known.remote.type === 'prflx' && remote.type !== 'prflx') {
         known.remote = remote
         known.reprioritise(controlling)
@@ -127,6 +128,23 @@ export class CheckList {
       if (pair.state !== 'in-progress') continue
       pair.unanswered = 1
       pair.nextCheckAt = Math.min(pair.nextCheckAt, now + this.nextInterval(pair))
+    }
+  }
+
+  /**
+   * Direct pairs that never answered get one more check each, as many as `most`: something between the two ends may have changed. Those that
+   * are worth the least never do.
+   */
+  reconsider(now: number, most: number): void {
+    let left = most
+    for (const pair of this.#pairs) {
+      if (left === 0) return
+      if (pair.valid || pair.kind !== 'direct' || pair.likelihood > 1 || pair.nextCheckAt !== Number.POSITIVE_INFINITY) continue
+      if (pair.state !== 'failed' && pair.state !== 'in-progress') continue
+      pair.state = 'in-progress'
+      pair.unanswered = Math.max(pair.unanswered, CHECK_INTERVALS.length)
+      pair.nextCheckAt = now
+      left--
     }
   }
 
@@ -208,6 +226,8 @@ export function shows({ base, address }: LocalCandidate, to: Address): boolean {
 function reachableFrom(base: Base, remote: Address): Address | undefined {
   const { address } = base
   if (address.family !== remote.family) return undefined
+  // Seen from a relay on the Internet these are other people's, and the relay refuses them.
+  if (base.kind === 'relay' && address.scope === 'global' && remote.scope !== 'global') return undefined
   if (address.scope === 'unspecified')
     return remote.scope === 'link-local' && remote.family === 6 && remote.zone === '' ? undefined : remote
   if ((address.scope === 'loopback') !== (remote.scope === 'loopback')) return undefined

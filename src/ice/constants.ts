@@ -72,6 +72,13 @@ export const SUSPECT_CHECKS = 6
 export const DOUBTFUL_QUESTIONS = 2
 /** The same for nominations, which follow each other at the round trip known so far: half a second, for one that has grown since. */
 export const DOUBTFUL_NOMINATIONS = 6
+/**
+ * While a relay carries the data, the direct pairs get another check every so often: so many rounds, then more rarely. What a NAT or a firewall
+ * opened for our last check is open for 30 s at least (RFC 4787 4.3), so the two ends' checks need not be sent at once.
+ */
+export const RECONSIDER = { first: 5_000, rounds: 12, later: 15_000 }
+/** Pairs that get one in a round, at most. */
+export const RECONSIDERED_PAIRS = 6
 /** Longest wait for a better pair before the one regular nomination toward a foreign agent. */
 export const NOMINATION_WAIT = 150
 /** A pair of the same kind must be this much faster to take over. */

@@ -122,6 +122,11 @@ export class LiteAgent implements Agent {
     this.#candidates.end()
   }
 
+  /** It asks nothing, ever: the peer does. */
+  question(): void {}
+
+  basesChanged(): void {}
+
   handleRequest(message: Message, base: Base, from: Address, now: number): Verdict {
     if (this.#closed) return 'stranger'
     const self = { key: this.#localKey, controlling: false, tieBreaker: undefined, peer: this.#remote?.ufrag }

@@ -12,15 +12,31 @@ export function byWorth(a: Pair, b: Pair): number {
   return comparePairPriority(a.priority, b.priority)
 }
 
-export function bestValid(pairs: readonly Pair[]): Pair | undefined {
+/**
+ * @param current what carries data now. Once that is doubtful, what has answered since the question counts for more than what has not: they may
+ * all have gone over the same dead relay.
+ */
+export function bestValid(pairs: readonly Pair[], current?: Pair): Pair | undefined {
+  const strict = current !== undefined && isDoubtful(current)
   let best: Pair | undefined
-  for (const pair of pairs) if (pair.valid && (best === undefined || isBetter(pair, best))) best = pair
+  for (const pair of pairs) {
+    if (!pair.valid) continue
+    if (best !== undefined && strict && isSilent(best) !== isSilent(pair)) best = isSilent(best) ? pair : best
+    else if (best === undefined || isBetter(pair, best)) best = pair
+  }
   return best
+}
+
+/** It was asked whether it works, with the others, and has not answered yet. */
+function isSilent({ questioned, unanswered }: Pair): boolean {
+  return questioned && unanswered > 0
 }
 
 /** A better kind, a clearly shorter round trip, or about the same round trip and a higher priority. */
 export function isBetter(candidate: Pair, current: Pair): boolean {
   if (isDoubtful(candidate) !== isDoubtful(current)) return isDoubtful(current)
+  // Of two that will be gone, the one that will be here longer.
+  if (candidate.leavingSince !== current.leavingSince) return candidate.leavingSince > current.leavingSince
   if (candidate.kind !== current.kind) return candidate.kind === 'direct'
   const gain = (current.rtt ?? 0) - (candidate.rtt ?? 0)
   if (Math.abs(gain) > RTT_MARGIN) return gain > 0
@@ -28,8 +44,8 @@ export function isBetter(candidate: Pair, current: Pair): boolean {
 }
 
 /** Several questions in a row without an answer, or withdrawn: consent lasts longer, but a pair that answers is to be preferred. */
-function isDoubtful({ suspect, unanswered, nominating }: Pair): boolean {
-  return suspect || unanswered >= (nominating === undefined ? DOUBTFUL_QUESTIONS : DOUBTFUL_NOMINATIONS)
+export function isDoubtful({ leavingSince, hurried, suspect, unanswered }: Pair): boolean {
+  return leavingSince < Number.POSITIVE_INFINITY || suspect || unanswered >= (hurried ? DOUBTFUL_NOMINATIONS : DOUBTFUL_QUESTIONS)
 }
 
 /**
@@ -54,7 +70,7 @@ function isAhead(pair: Pair, other: Pair): boolean {
 
 /** Toward a peer that takes renomination: the pair to nominate now, if that is news. */
 export function toRenominate(pairs: readonly Pair[], current: Pair | undefined, changedAt: number, now: number): Pair | undefined {
-  const best = bestValid(pairs)
+  const best = bestValid(pairs, current)
   if (best === undefined || best === current) return undefined
   if (current === undefined || !current.valid || current.kind !== best.kind || isDoubtful(current)) return best
   // Between pairs of one kind there is no hurry after the first moments, and measured times wander.

@@ -2,7 +2,7 @@
  * Keeps track of nomination: whom we nominated when we control, whom the peer did when it does, and so which pair is selected.
  * What to prefer is `nomination.ts`'s.
  */
-import { bestValid, followed, toNominate, toRenominate } from './nomination.ts'
+import { bestValid, followed, isDoubtful, toNominate, toRenominate } from './nomination.ts'
 import type { Pair } from './pair.ts'
 
 /** Counts the nominations of all agents of a session: the peer may follow them by one agent, which takes only a higher value. */
@@ -55,7 +55,10 @@ export class Nominator {
   /** The nominated pair, or the best valid one for as long as there is none: nobody waits for a nomination to send (RFC 8445 12.1). */
   select(pairs: readonly Pair[], controlling: boolean): Pair | undefined {
     const chosen = controlling ? this.#nominee : followed(pairs)
-    return chosen?.valid === true ? chosen : bestValid(pairs)
+    if (chosen?.valid === true && !isDoubtful(chosen)) return chosen
+    // Also against the peer's word: it may not have noticed yet, as what it sends may still arrive.
+    const best = bestValid(pairs, chosen)
+    return chosen?.valid === true && (best === undefined || isDoubtful(best)) ? chosen : best
   }
 
   #once(pairs: readonly Pair[], firstValidAt: number, now: number): Pair | undefined {

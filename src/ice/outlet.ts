@@ -84,6 +84,10 @@ export interface Agent {
   withdrawRemotes(offered: readonly Candidate[], now: number): void
   /** The peer has no more candidates: any other that comes after this is refused (RFC 8838 14). */
   endRemotes(): void
+  /** What goes over this pair seems to get nowhere: answers have to show that it works, or another valid pair takes over within a second. */
+  question(pair: Pair, now: number): void
+  /** What is known of the bases changed: one may be about to go. */
+  basesChanged(now: number): void
   /** A Binding request that names us. Authenticated first; before that it costs one HMAC and changes nothing. */
   handleRequest(message: Message, base: Base, from: Address, now: number): Verdict
   /** A response that only the peer can have written, though it is not waited for. */

@@ -72,6 +72,12 @@ export class Pair {
   nominating: number | undefined
   /** The peer does not offer this address any more: the pair has to show again that it works. */
   suspect = false
+  /** What is sent seems to get nowhere: asked quickly until there is an answer; see `question`. */
+  questioned = false
+  /** When the peer said that it gives up the relayed address at its end; infinity as a rule. */
+  abandonedSince: number = Number.POSITIVE_INFINITY
+  /** Datagrams of the peer's that came over it. */
+  datagrams = 0
   /** Why it is failed, in words. */
   reason: string | undefined
 
@@ -96,11 +102,22 @@ export class Pair {
     return `${this.local.foundation} ${this.remote.foundation}`
   }
 
+  /** Since when it is known that it will not work for long; infinity as a rule. */
+  get leavingSince(): number {
+    return Math.min(this.abandonedSince, this.base.retiringSince)
+  }
+
+  /** Its checks follow each other quickly until there is an answer. */
+  get hurried(): boolean {
+    return this.suspect || this.questioned || this.nominating !== undefined
+  }
+
   /** An answer after `rtt` milliseconds. */
   answered(now: number, rtt: number): void {
     this.received++
     this.unanswered = 0
     this.suspect = false
+    this.questioned = false
     this.lastResponseAt = now
     this.rtt ??= rtt
     this.rtt += (rtt - this.rtt) / (rtt < this.rtt ? 2 : 8)
@@ -114,6 +131,7 @@ export class Pair {
     this.validSince = undefined
     this.nominated = undefined
     this.nominating = undefined
+    this.questioned = false
     this.nextCheckAt = Number.POSITIVE_INFINITY
     this.consentAt = Number.POSITIVE_INFINITY
   }

@@ -3,17 +3,24 @@
  * stream is in stream-framer.ts.
  */
 
-/** The numbers that can be bound (RFC 8656 12). RFC 5766 went to 0x7fff; what lies above 0x4fff is not told from other protocols (RFC 7983). */
+/** The numbers that a client may bind (RFC 8656 12). */
 export const FIRST_CHANNEL = 0x4000
 export const LAST_CHANNEL = 0x4fff
+/**
+ * How far RFC 5766 11 went. Clients of its time draw from all of it, so that a server which keeps to RFC 8656 turns three of four away; it is
+ * on ports where nothing else begins like that, and RFC 7983 has nothing to tell apart.
+ */
+export const LAST_OLD_CHANNEL = 0x7ffe
+/** Channels of one allocation: as many as RFC 8656 has numbers. */
+export const MOST_CHANNELS: number = LAST_CHANNEL - FIRST_CHANNEL + 1
 
 export const CHANNEL_HEADER_LENGTH = 4
 
 const LONGEST_PAYLOAD = 0xffff
 
-/** By the first byte alone (RFC 7983 7): no proof that the rest makes sense. */
+/** By the first byte alone, which begins with 0b01 (RFC 5766 11.4): no proof that the rest makes sense. */
 export function looksLikeChannelData(data: Uint8Array): boolean {
-  return data.length >= CHANNEL_HEADER_LENGTH && ((data[0] as number) & 0xf0) === 0x40
+  return data.length >= CHANNEL_HEADER_LENGTH && ((data[0] as number) & 0xc0) === 0x40
 }
 
 /** The number, of data that looks like ChannelData. */

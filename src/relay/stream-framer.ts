@@ -110,8 +110,8 @@ export class StreamFramer {
 function sizeOf(data: Uint8Array, at: number): number {
   const first = data[at] as number
   const length = uint16(data, at + 2)
-  // RFC 8656 12: 0x4000 to 0x4fff. All that begins with 0b01 could be read, but nobody binds what lies above.
-  if ((first & 0xf0) === 0x40) return (CHANNEL_HEADER_LENGTH + length + 3) & ~3
+  // As far as RFC 5766 11 went: whether such a channel can be bound is not said here.
+  if ((first & 0xc0) === 0x40) return (CHANNEL_HEADER_LENGTH + length + 3) & ~3
   // RFC 8489 5: the top two bits are zero, and the length counts whole words.
   return first < 0x40 && (length & 3) === 0 ? STUN_HEADER_LENGTH + length : 0
 }

@@ -41,11 +41,16 @@ export interface Signal {
   readonly list?: number
   /** The version of our list to whose addresses the sender has sent checks: its NAT takes ours for answers. */
   readonly tried?: number
+  /** The relays that the sender has measured, with the milliseconds there and back: both together find the one that lies best between them. */
+  readonly relays?: readonly RelayDistance[]
   /** No more candidates are expected (RFC 8838 14). */
   readonly end?: boolean
   /** The sender closed the session. */
   readonly bye?: true
 }
+
+/** A relay, by its URI without what is default in it, and the milliseconds there and back. */
+export type RelayDistance = readonly [server: string, rtt: number]
 
 /** A signal that can be trusted to have the form it should; who sent it is another question. */
 export interface ReadSignal {
@@ -59,6 +64,7 @@ export interface ReadSignal {
 }
 
 const MAX_CANDIDATES = 128
+const MAX_RELAYS = 32
 
 /** Returns why it is no signal, as a string, for whatever may come over a channel. Never throws. */
 export function readSignal(value: unknown): ReadSignal | string {
@@ -77,6 +83,7 @@ export function readSignal(value: unknown): ReadSignal | string {
   if (!isOptional(signal.list, isCount) || !isOptional(signal.tried, isCount)) return 'list or tried is not a count'
   if (signal.id !== undefined && signal.seq === undefined) return 'seq is missing'
   if (!isOptional(signal.tie, (tie) => typeof tie === 'string' && /^[0-9a-f]{16}$/.test(tie))) return 'tie is not 16 hex digits'
+  if (!isOptional(signal.relays, areDistances)) return `relays is not a list of at most ${MAX_RELAYS} servers with milliseconds`
   for (const flag of ['end', 'bye', 'ask', 'controlling', 'lite', 'renomination'] as const) {
     if (!isOptional(signal[flag], (on) => typeof on === 'boolean')) return `${flag} is not true or false`
   }
@@ -119,6 +126,11 @@ function isOptional(value: unknown, test: (value: unknown) => boolean): boolean 
 
 function isText(value: unknown): boolean {
   return typeof value === 'string' && value.length > 0 && value.length <= 256
+}
+
+function areDistances(value: unknown): boolean {
+  if (!Array.isArray(value) || value.length > MAX_RELAYS) return false
+  return value.every((one) => Array.isArray(one) && one.length === 2 && isText(one[0]) && typeof one[1] === 'number' && one[1] >= 0)
 }
 
 function isCount(value: unknown): boolean {

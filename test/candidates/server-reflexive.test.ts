@@ -192,6 +192,40 @@ describe('asking STUN servers', () => {
     expect(scene.gatherer.bindings[0]).toMatchObject({ failure: undefined, mapped: { ip: '203.0.113.5' } })
   })
 
+  it('a doubt about a base has its servers asked at once, and an address that changed is told', () => {
+    const scene = new Scene().answerAll(30, () => '203.0.113.5')
+    const [doubted, sure] = [makeBase('10.0.0.1'), makeBase('10.0.0.2')]
+    for (const base of [doubted, sure]) scene.gatherer.addBase(base)
+    for (const one of [alive, other]) scene.gatherer.addServer(one)
+    scene.clock.advance(10_000)
+    const before = scene.asked.length
+    scene.answerAll(30, () => '203.0.113.9')
+    scene.gatherer.verify(doubted)
+    scene.clock.advance(40)
+    expect(scene.asked.slice(before).map(({ base, to }) => [base, to])).toEqual([
+      [doubted, alive.address],
+      [doubted, other.address],
+    ])
+    expect(scene.changes.slice(-2).map(({ mapped }) => mapped)).toEqual(['203.0.113.9:40000', '203.0.113.9:40000'])
+  })
+
+  it('any number of doubts has them asked every five seconds, and no keep-alive in between', () => {
+    const scene = new Scene().answerAll(30, () => '203.0.113.5')
+    const base = makeBase('10.0.0.1')
+    scene.gatherer.addBase(base)
+    scene.gatherer.addServer(alive)
+    scene.clock.advance(10_000)
+    const before = scene.asked.length
+    for (let i = 0; i < 450; i++) {
+      scene.gatherer.verify(base)
+      scene.clock.advance(100)
+    }
+    const times = scene.asked.slice(before).map(({ at }) => at - 10_000)
+    expect(times).toEqual([0, 5_000, 10_000, 15_000, 20_000, 25_000, 30_000, 35_000, 40_000, 45_000])
+    scene.clock.advance(60_000)
+    expect(scene.asked.length - before - times.length).toBeLessThanOrEqual(4)
+  })
+
   it.each(['ENETUNREACH', 'EHOSTUNREACH', 'EPERM'])('C09 %s is the end of it at once', (failure) => {
     const scene = new Scene()
     const base = makeBase('10.0.0.1')

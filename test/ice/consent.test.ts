@@ -97,6 +97,24 @@ describe('consent on the pair that carries data', () => {
   })
 })
 
+describe('two questions without an answer', () => {
+  it.each([
+    ['what carries data', 12_500],
+    ['a spare', 30_500],
+  ])('have our side of the pair show that it still works: %s', (which, within) => {
+    const solo = connected(2).run(20_000)
+    const { selected, pairs } = solo.agent
+    const silent = pairs.find((pair) => pair.valid && (pair === selected) === (which === 'what carries data'))
+    const verified: number[] = []
+    solo.base.verify = () => void verified.push(solo.now)
+    solo.onCheck = (sent) => void (sent.to === silent?.to || solo.clock.wake(solo.now + 20, () => solo.answer(sent)))
+    const from = solo.checks.length
+    solo.run(within)
+    const asked = solo.checks.slice(from).filter(({ to }) => to === silent?.to)
+    expect(verified[0]).toBe(asked[1]?.at)
+  })
+})
+
 describe('consent on a spare pair', () => {
   it('is asked for more rarely, and soon again when there was no answer', () => {
     const solo = connected(2)

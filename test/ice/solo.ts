@@ -43,7 +43,18 @@ let bases = 0
 
 export function makeBase(ip: string, rank = 0, link = 24): Base {
   const address = Address.of(ip, 5000)
-  return { kind: 'host', id: ++bases, address, links: [Prefix.around(address, link)], rank, hidden: false, send: () => true }
+  return {
+    kind: 'host',
+    id: ++bases,
+    address,
+    links: [Prefix.around(address, link)],
+    rank,
+    hidden: false,
+    retiringSince: Number.POSITIVE_INFINITY,
+    expect: () => undefined,
+    verify: () => undefined,
+    send: () => true,
+  }
 }
 
 export function hostOf(base: Base): LocalCandidate {

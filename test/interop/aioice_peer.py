@@ -1,12 +1,13 @@
 """
 aioice's ICE agent as a process of its own: JSON lines in and out, as foreign-agent.ts describes.
-python3 aioice_peer.py --controlling|--controlled [--stun host:port] [--loopback]
+python3 aioice_peer.py --controlling|--controlled [--stun host:port] [--turn json] [--loopback]
 
 aioice 0.8 tells its candidates only when all of them are there, so it signals once. It cannot restart.
 """
 
 import asyncio
 import json
+import os
 import sys
 
 import aioice
@@ -20,6 +21,27 @@ def emit(value):
 
 def argument(name):
     return sys.argv[sys.argv.index(name) + 1] if name in sys.argv else None
+
+
+def relay():
+    """What makes it use a TURN server and nothing else."""
+    text = argument("--turn")
+    if text is None:
+        return {}
+    server = json.loads(text)
+    if "ca" in server:
+        # It takes the system's certificates, which are where OpenSSL is told that they are.
+        os.environ["SSL_CERT_FILE"] = server["ca"]
+    # Those that it does not offer under this policy it would check from all the same.
+    aioice.ice.get_host_addresses = lambda use_ipv4, use_ipv6: []
+    return {
+        "turn_server": (server["host"], server["port"]),
+        "turn_username": server["username"],
+        "turn_password": server["password"],
+        "turn_transport": "udp" if server["transport"] == "udp" else "tcp",
+        "turn_ssl": server["transport"] == "tls",
+        "transport_policy": aioice.ice.TransportPolicy.RELAY,
+    }
 
 
 async def lines():
@@ -83,7 +105,7 @@ async def main():
         host, port = stun.rsplit(":", 1)
         server = (host, int(port))
     connection = aioice.Connection(
-        ice_controlling="--controlling" in sys.argv, stun_server=server, use_ipv6=False
+        ice_controlling="--controlling" in sys.argv, stun_server=server, use_ipv6=False, **relay()
     )
     await connection.gather_candidates()
     emit(

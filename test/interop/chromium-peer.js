@@ -2,8 +2,10 @@
 /**
  * Chromium's ICE, a page's RTCPeerConnection, as a process of its own: JSON lines in and out, as `foreign-agent.ts` describes, and in also
  * `{"restart":true}`. Where no DTLS answers it, only its ICE comes to something.
- * `node chromium-peer.js --controlling|--controlled [--stun host:port] [--loopback] [--no-trickle] [--mdns]`
+ * `node chromium-peer.js --controlling|--controlled [--stun host:port] [--turn json] [--loopback] [--no-trickle] [--mdns]`
  */
+import { createHash, X509Certificate } from 'node:crypto'
+import { readFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { chromium } from 'playwright-core'
 import { toSdp } from './webrtc-description.js'
@@ -11,6 +13,27 @@ import { toSdp } from './webrtc-description.js'
 const controlling = process.argv.includes('--controlling')
 const trickle = !process.argv.includes('--no-trickle')
 const stun = process.argv.includes('--stun') ? process.argv[process.argv.indexOf('--stun') + 1] : undefined
+
+/** @type {{ transport: 'udp' | 'tcp' | 'tls', host: string, port: number, username: string, password: string, ca?: string } | undefined} */
+const turn = process.argv.includes('--turn') ? JSON.parse(process.argv[process.argv.indexOf('--turn') + 1] ?? '') : undefined
+
+/**
+ * Certificates that it trusts for their key, whoever they are for: it takes no CA from a command line.
+ * @param {string} ca
+ */
+function trust(ca) {
+  const key = new X509Certificate(readFileSync(ca)).publicKey.export({ type: 'spki', format: 'der' })
+  return `--ignore-certificate-errors-spki-list=${createHash('sha256').update(key).digest('base64')}`
+}
+
+/** What makes it use a TURN server and nothing else. */
+function configuration() {
+  const iceServers = stun === undefined ? [] : [{ urls: `stun:${stun}` }]
+  if (turn === undefined) return { iceServers }
+  const { transport, host, port, username, password: credential } = turn
+  const urls = `${transport === 'tls' ? 'turns' : 'turn'}:${host}:${port}?transport=${transport === 'udp' ? 'udp' : 'tcp'}`
+  return { iceServers: [...iceServers, { urls, username, credential }], iceTransportPolicy: /** @type {const} */ ('relay') }
+}
 
 /** Nothing that goes out by itself. */
 const QUIET = ['--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync', '--disable-quic']
@@ -29,6 +52,7 @@ const browser = await chromium.launch({
     ...QUIET,
     ...(process.argv.includes('--mdns') ? [] : ['--disable-features=WebRtcHideLocalIpsWithMdns']),
     ...(process.argv.includes('--loopback') ? ['--allow-loopback-in-peer-connection'] : []),
+    ...(turn?.ca === undefined ? [] : [trust(turn.ca)]),
   ],
 })
 const page = await browser.newPage()
@@ -36,8 +60,8 @@ await page.exposeFunction('print', print)
 
 /** What the page does: runs there, not here. */
 await page.evaluate(
-  ({ controlling, trickle, stun }) => {
-    const connection = new RTCPeerConnection({ iceServers: stun === undefined ? [] : [{ urls: `stun:${stun}` }] })
+  ({ controlling, trickle, configuration }) => {
+    const connection = new RTCPeerConnection(configuration)
     /** @type {string[]} */
     let candidates = []
     let ended = false
@@ -175,7 +199,7 @@ await page.evaluate(
     openChannel()
     return offer()
   },
-  { controlling, trickle, stun },
+  { controlling, trickle, configuration: configuration() },
 )
 
 let version = 0

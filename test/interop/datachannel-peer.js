@@ -2,7 +2,7 @@
 /**
  * libdatachannel with its libjuice, through node-datachannel, as a process of its own: JSON lines in and out, as `foreign-agent.ts` describes.
  * A PeerConnection; where no DTLS answers it, only its ICE comes to something.
- * `node datachannel-peer.js --controlling|--controlled [--stun host:port] [--loopback] [--no-trickle]`
+ * `node datachannel-peer.js --controlling|--controlled [--stun host:port] [--turn json] [--loopback] [--no-trickle]`
  */
 import { createInterface } from 'node:readline'
 import { PeerConnection } from 'node-datachannel'
@@ -12,8 +12,25 @@ const controlling = process.argv.includes('--controlling')
 const trickle = !process.argv.includes('--no-trickle')
 const stun = process.argv.includes('--stun') ? process.argv[process.argv.indexOf('--stun') + 1] : undefined
 
+/** @type {{ host: string, port: number, username: string, password: string } | undefined} Over UDP: libjuice has nothing else. */
+const turn = process.argv.includes('--turn') ? JSON.parse(process.argv[process.argv.indexOf('--turn') + 1] ?? '') : undefined
+
 const connection = new PeerConnection('peer', {
-  iceServers: stun === undefined ? [] : [`stun:${stun}`],
+  iceServers: [
+    ...(stun === undefined ? [] : [`stun:${stun}`]),
+    ...(turn === undefined
+      ? []
+      : [
+          {
+            hostname: turn.host,
+            port: turn.port,
+            username: turn.username,
+            password: turn.password,
+            relayType: /** @type {const} */ ('TurnUdp'),
+          },
+        ]),
+  ],
+  ...(turn === undefined ? {} : { iceTransportPolicy: /** @type {const} */ ('relay') }),
   // It has no option to add an address.
   ...(process.argv.includes('--loopback') ? { bindAddress: '127.0.0.1' } : {}),
 })

@@ -21,16 +21,34 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import type { Signal } from '../../src/index.ts'
+import type { RelayTransport } from '../../src/relay/index.ts'
 import type { Requirements } from '../requirements.ts'
 
 /** What not every agent can do. */
 export type Ability = 'data' | 'restart' | 'lite' | 'settle role conflicts'
+
+/** A TURN server, and what lets it in. Whoever is told of one offers its relayed address there and no other. */
+export interface TurnServer {
+  readonly transport: RelayTransport
+  readonly host: string
+  readonly port: number
+  readonly username: string
+  readonly password: string
+  /** For TLS: a file with the certificate to trust. */
+  readonly ca?: string
+}
 
 export interface Foreign {
   readonly name: string
   readonly command: string
   readonly args: readonly string[]
   readonly needs: Requirements
+  /** How it reaches a TURN server. */
+  readonly relays: readonly RelayTransport[]
+  /** Why its allocation does not outlive its nonce. */
+  readonly keepsNonce?: string
+  /** Why it does not refresh a short-lived allocation in time. */
+  readonly keepsPace?: string
   /** Compiles it, where that has to be. Any number of times. */
   readonly prepare?: () => Promise<void>
   /** Why it cannot. */
@@ -39,18 +57,28 @@ export interface Foreign {
 
 const GO_SOURCES = '/usr/share/gocode'
 const PION = pathOf('../../node_modules/.cache/sallyport/pion_peer')
-const NICE: Pick<Foreign, 'command' | 'needs'> = {
+const NICE: Pick<Foreign, 'command' | 'needs' | 'relays'> = {
   command: '/usr/bin/python3',
   needs: { pythonModules: { gi: 'python3-gi', 'gi.repository.Nice': 'gir1.2-nice-0.1' } },
+  // What it calls TLS is the beginning of a handshake, for servers of Google's and Microsoft's own.
+  relays: ['udp', 'tcp'],
 }
 
 export const AGENTS: readonly Foreign[] = [
-  { name: 'werift', command: process.execPath, args: [pathOf('werift-peer.js')], needs: {} },
+  {
+    name: 'werift',
+    command: process.execPath,
+    args: [pathOf('werift-peer.js')],
+    needs: {},
+    relays: ['udp', 'tcp', 'tls'],
+    keepsNonce: 'werift 0.24 passes over a 438 without integrity, and leaves the old integrity in the request that it sends again',
+  },
   {
     name: 'aioice',
     command: '/usr/bin/python3',
     args: [pathOf('aioice_peer.py')],
     needs: { pythonModules: { aioice: 'python3-aioice' } },
+    relays: ['udp', 'tcp', 'tls'],
     cannot: { restart: 'aioice has no restart', lite: 'aioice has no lite agent' },
   },
   { name: 'libnice', ...NICE, args: [pathOf('nice_peer.py')] },
@@ -63,6 +91,7 @@ export const AGENTS: readonly Foreign[] = [
       commands: { go: 'golang-go' },
       also: { "pion's source (Debian: golang-github-pion-ice.v2-dev)": existsSync(`${GO_SOURCES}/src/github.com/pion/ice/v2`) },
     },
+    relays: ['udp', 'tcp', 'tls'],
     prepare: buildPion,
     cannot: { 'settle role conflicts': 'pion 2.3 drops checks of its own role' },
   },
@@ -71,6 +100,8 @@ export const AGENTS: readonly Foreign[] = [
     command: process.execPath,
     args: [pathOf('datachannel-peer.js')],
     needs: {},
+    relays: ['udp'],
+    keepsPace: 'libjuice refreshes an allocation after nine minutes, whatever the server says of its life',
     cannot: {
       data: "libdatachannel's data is DTLS, and goes both ways in webrtc.test.ts",
       lite: 'libdatachannel has no lite agent',
@@ -82,6 +113,7 @@ export const AGENTS: readonly Foreign[] = [
     command: process.execPath,
     args: [pathOf('chromium-peer.js')],
     needs: { commands: { chromium: 'chromium' } },
+    relays: ['udp', 'tcp', 'tls'],
     cannot: { data: "Chromium's data is DTLS, and goes both ways in webrtc.test.ts", lite: 'Chromium has no lite agent' },
   },
 ]
@@ -235,6 +267,7 @@ export interface StartOptions {
   readonly controlling: boolean
   /** host:port */
   readonly stun?: string
+  readonly turn?: TurnServer
   /** Offers 127.0.0.1 too. */
   readonly loopback?: boolean
   /** False: it is to signal once, when all its candidates are there, if it makes a difference. */
@@ -246,10 +279,11 @@ export interface StartOptions {
 }
 
 export function startAgent({ name, command, args }: Foreign, options: StartOptions): LineProcess {
-  const { controlling, stun, loopback = false, trickle = true, lite = false, start = spawn } = options
+  const { controlling, stun, turn, loopback = false, trickle = true, lite = false, start = spawn } = options
   const more = [
     controlling ? '--controlling' : '--controlled',
     ...(stun === undefined ? [] : ['--stun', stun]),
+    ...(turn === undefined ? [] : ['--turn', JSON.stringify(turn)]),
     ...(loopback ? ['--loopback'] : []),
     ...(trickle ? [] : ['--no-trickle']),
     ...(lite ? ['--lite'] : []),

@@ -1,6 +1,6 @@
 """
 libnice's ICE agent as a process of its own: JSON lines in and out, as foreign-agent.ts describes.
-python3 nice_peer.py --controlling|--controlled [--stun host:port] [--loopback] [--no-trickle] [--lite] [--renomination]
+python3 nice_peer.py --controlling|--controlled [--stun host:port] [--turn json] [--loopback] [--no-trickle] [--lite] [--renomination]
 """
 
 import ctypes
@@ -83,6 +83,19 @@ class Peer:
         self.agent.connect("new-selected-pair-full", self.on_selected)
         self.agent.connect("component-state-changed", self.on_state)
         self.stream = self.agent.add_stream(1)
+        turn = argument("--turn")
+        if turn is not None:
+            server = json.loads(turn)
+            self.agent.set_property("force-relay", True)
+            self.agent.set_relay_info(
+                self.stream,
+                COMPONENT,
+                server["host"],
+                server["port"],
+                server["username"],
+                server["password"],
+                Nice.RelayType.UDP if server["transport"] == "udp" else Nice.RelayType.TCP,
+            )
         self.receive = RECEIVE(self.on_data)
         # The hash of an object of GObject's is its address.
         if not attach_recv(hash(self.agent), self.stream, COMPONENT, None, self.receive, None):

@@ -1,5 +1,5 @@
 // pion's ICE agent as a process of its own: JSON lines in and out, as foreign-agent.ts describes.
-// pion_peer --controlling|--controlled [--stun host:port] [--loopback] [--lite]
+// pion_peer --controlling|--controlled [--stun host:port] [--turn json] [--loopback] [--lite]
 package main
 
 import (
@@ -26,6 +26,15 @@ type signal struct {
 	End         bool     `json:"end,omitempty"`
 	Bye         bool     `json:"bye,omitempty"`
 	Lite        bool     `json:"lite,omitempty"`
+}
+
+type turnServer struct {
+	Transport string `json:"transport"`
+	Host      string `json:"host"`
+	Port      int    `json:"port"`
+	Username  string `json:"username"`
+	Password  string `json:"password"`
+	CA        string `json:"ca"`
 }
 
 type command struct {
@@ -97,6 +106,24 @@ func configuration() *ice.AgentConfig {
 		number, err := strconv.Atoi(port)
 		check(err)
 		config.Urls = []*ice.URL{{Scheme: ice.SchemeTypeSTUN, Proto: ice.ProtoTypeUDP, Host: host, Port: number}}
+	}
+	if at := argument("--turn"); at >= 0 {
+		var server turnServer
+		check(json.Unmarshal([]byte(os.Args[at+1]), &server))
+		url := ice.URL{
+			Scheme: ice.SchemeTypeTURN, Proto: ice.ProtoTypeTCP, Host: server.Host, Port: server.Port,
+			Username: server.Username, Password: server.Password,
+		}
+		switch server.Transport {
+		case "udp":
+			url.Proto = ice.ProtoTypeUDP
+		case "tls":
+			url.Scheme = ice.SchemeTypeTURNS
+			// It takes the system's certificates, which Go looks for where it is told.
+			check(os.Setenv("SSL_CERT_FILE", server.CA))
+		}
+		config.Urls = append(config.Urls, &url)
+		config.CandidateTypes = []ice.CandidateType{ice.CandidateTypeRelay}
 	}
 	return config
 }
@@ -256,7 +283,11 @@ func (p *peer) input() {
 			}
 		}
 	}
-	p.work <- func() { os.Exit(0) }
+	// That it lets go of its allocation is asked, and not waited for.
+	p.work <- func() {
+		_ = p.agent.Close()
+		os.Exit(0)
+	}
 }
 
 func main() {

@@ -1,12 +1,13 @@
 /**
- * What the table of matrix.test.ts does not show of whole WebRTC stacks. Data both ways, and for long: two of them speak DTLS to each other, end
- * to end, through our side, which has a session with each and passes every datagram of one on to the other. And browsers that hide their addresses.
+ * What the table of matrix.test.ts does not show of whole WebRTC stacks: data both ways, and for long, from one to another through our side.
+ * And browsers that hide their addresses.
  */
 import { existsSync } from 'node:fs'
 import { afterEach, describe, expect, it, vi } from 'vitest'
-import { createTraversal, type HostPolicy, type Session, type Signal, type Traversal } from '../../src/index.ts'
+import { createTraversal, type HostPolicy, type Traversal } from '../../src/index.ts'
 import { KERNEL, KernelNet } from '../kernel/namespaces.ts'
 import { requires } from '../requirements.ts'
+import { bridge, bridged, type Claim, type Leg } from './bridge.ts'
 import { AGENTS, type Foreign, LineProcess, startAgent } from './foreign-agent.ts'
 import { MAIN } from './matrix.ts'
 
@@ -32,66 +33,30 @@ afterEach(async () => {
   traversal = net = undefined
 })
 
-interface Leg {
-  readonly session: Session
-  readonly agent: LineProcess
-}
-
-/** What our side is told of the agent's role: what it says, or the opposite. */
-type Claim = 'truth' | 'opposite'
-
-/** Takes what the agent behind says, and tells this one of our side only once the fingerprint of that is known. */
-function carrySignals({ session, agent }: Leg, behind: Leg, claim: Claim): void {
-  let last: Signal | undefined
-  let fingerprint: string | undefined
-  const tell = (): void => {
-    if (last !== undefined && fingerprint !== undefined) agent.signal({ ...last, fingerprint })
-  }
-  session.on('signal', (signal) => {
-    last = signal
-    tell()
-  })
-  behind.agent.onSignal((signal) => {
-    behind.session.signal({ ...signal, controlling: signal.controlling === (claim === 'truth') })
-    if (fingerprint === signal.fingerprint) return
-    fingerprint = signal.fingerprint
-    tell()
-  })
-}
-
-/** Resolves when the data of each has been answered by the other. */
-async function bridge(foreign: Foreign, controlling: boolean, claim: Claim = 'truth'): Promise<readonly [Leg, Leg]> {
-  const shared = await createTraversal({ hosts: LOOPBACK })
-  traversal = shared
-  const leg = (agent: Foreign, role: boolean, peer: string): Leg => ({
-    session: shared.connect({ peer }),
-    agent: startAgent(agent, { controlling: role, loopback: true }),
-  })
-  // The one that offers is the first to have a fingerprint, and the other one needs it.
-  const [one, two] = [leg(foreign, controlling, 'one'), leg(OTHER, !controlling, 'two')]
-  running = [one.agent, two.agent]
-  for (const [from, to] of [
-    [one, two],
-    [two, one],
-  ] as const) {
-    carrySignals(from, to, claim)
-    from.session.on('message', (data) => void to.session.send(data))
-  }
-  await Promise.all([one.agent.received(`pong ping ${foreign.name}`), two.agent.received(`pong ping ${OTHER.name}`)])
-  return [one, two]
+/** Resolves when data has gone both ways. */
+async function meet(foreign: Foreign, controlling: boolean, claim?: Claim): Promise<readonly [Leg, Leg]> {
+  traversal = await createTraversal({ hosts: LOOPBACK })
+  const ends = [
+    [foreign, { controlling, loopback: true }],
+    [OTHER, { controlling: !controlling, loopback: true }],
+  ] as const
+  const legs = bridge(traversal, ends, claim)
+  running = legs.map(({ agent }) => agent)
+  await bridged(legs, ends)
+  return legs
 }
 
 describe.each(STACKS)('against $name', (foreign) => {
   describe('and another stack, our side between them', requires(foreign.needs), () => {
     it.each(ROLES)('which is %s: data goes both ways over two sessions of ours', async (role) => {
-      const legs = await bridge(foreign, role === 'controlling')
+      const legs = await meet(foreign, role === 'controlling')
       const [account] = legs.map(({ session, agent }) => `${session.explain()}\n\n${agent.account}`)
       for (const { session } of legs) expect(session.path, account).toMatchObject({ kind: 'direct' })
       expect(legs[0].session.explain().role, account).toBe(role === 'controlling' ? 'controlled' : 'controlling')
     })
 
     it.each(ROLES)('which is %s, of which our side is told the opposite: the conflict is settled (RFC 8445 7.3.1.1)', async (role) => {
-      const legs = await bridge(foreign, role === 'controlling', 'opposite')
+      const legs = await meet(foreign, role === 'controlling', 'opposite')
       // Not that the roles differ: what an agent told of its own was so at one moment, and the conflict may have been settled after it.
       const nominated = expect.objectContaining({ nominated: true, valid: true })
       for (const { session } of legs) await vi.waitFor(() => expect(session.explain().pairs).toContainEqual(nominated), 5_000)
@@ -100,7 +65,7 @@ describe.each(STACKS)('against $name', (foreign) => {
     // With its handshake unanswered for 30 s libdatachannel would close everything.
     if (WHOLE)
       it.each(ROLES)('which is %s: consent goes on past its 30 s', { timeout: 90_000 }, async (role) => {
-        const legs = await bridge(foreign, role === 'controlling')
+        const legs = await meet(foreign, role === 'controlling')
         await new Promise((resolve) => setTimeout(resolve, LONG))
         for (const { session, agent } of legs) {
           expect(session.state).toBe('connected')

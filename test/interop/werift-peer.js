@@ -1,8 +1,9 @@
 // @ts-check
 /**
  * werift's ICE agent as a process of its own: JSON lines in and out, as `foreign-agent.ts` describes. Only its ICE, no DTLS.
- * `node werift-peer.js --controlling|--controlled [--stun host:port] [--loopback] [--lite]`
+ * `node werift-peer.js --controlling|--controlled [--stun host:port] [--turn json] [--loopback] [--lite]`
  */
+import { readFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { Candidate, Connection } from 'werift'
 
@@ -10,11 +11,24 @@ const controlling = process.argv.includes('--controlling')
 const stun = process.argv[process.argv.indexOf('--stun') + 1]?.split(':')
 const server = process.argv.includes('--stun') ? /** @type {[string, number]} */ ([stun?.[0], Number(stun?.[1])]) : undefined
 
+/** @type {{ transport: 'udp' | 'tcp' | 'tls', host: string, port: number, username: string, password: string, ca?: string } | undefined} */
+const turn = process.argv.includes('--turn') ? JSON.parse(process.argv[process.argv.indexOf('--turn') + 1] ?? '') : undefined
+
 const lite = process.argv.includes('--lite')
 const connection = new Connection(controlling, {
   useIpv6: false,
   iceLite: lite,
   ...(server === undefined ? {} : { stunServer: server }),
+  ...(turn === undefined
+    ? {}
+    : {
+        turnServer: /** @type {[string, number]} */ ([turn.host, turn.port]),
+        turnUsername: turn.username,
+        turnPassword: turn.password,
+        turnTransport: turn.transport,
+        ...(turn.ca === undefined ? {} : { turnTlsOptions: { ca: readFileSync(turn.ca, 'utf8') } }),
+        forceTurn: true,
+      }),
   ...(process.argv.includes('--loopback') ? { additionalHostAddresses: ['127.0.0.1'] } : {}),
 })
 // Its default is a public server; nobody is contacted who was not named.
@@ -122,8 +136,10 @@ function fail(error) {
   print({ failed: String(error) })
 }
 
-/** One after the other: a restart takes a while. */
-let working = Promise.resolve()
+const gathering = gather()
+
+/** One after the other: a restart takes a while. Told of ours before it has a candidate of its own, which a relay makes late, it gives up. */
+let working = turn === undefined ? Promise.resolve() : gathering
 
 createInterface({ input: process.stdin })
   .on('line', (line) => {
@@ -140,4 +156,4 @@ createInterface({ input: process.stdin })
     process.exit()
   })
 
-await gather()
+await gathering

@@ -47,6 +47,8 @@ export interface RouterOptions extends HostOptions {
    * the host inside that would have been given it; `drop`, the default, leaves none.
    */
   readonly input?: 'accept' | 'drop'
+  /** False: no UDP comes in or goes out. True by default. */
+  readonly udp?: boolean
 }
 
 export interface Node {
@@ -127,6 +129,50 @@ export class KernelNet {
     await nft(router.namespace, `add rule ip nat prerouting iifname wan udp dport ${first}-${last} dnat to ${to.ip4}`)
   }
 
+  /** The router lets no UDP pass between its network and these addresses, either way, and keeps no state of what it drops. */
+  async wall(router: Router, ...addresses: readonly string[]): Promise<void> {
+    const rules = addresses.flatMap((address) => {
+      const family = address.includes(':') ? 'ip6' : 'ip'
+      return ['saddr', 'daddr'].map((end) => `${family} ${end} ${address} meta l4proto udp drop`)
+    })
+    // Ahead of the router's own rules, so that no chain of the two decides for the other.
+    await nft(
+      router.namespace,
+      `
+table inet wall {
+  chain forward { type filter hook forward priority filter - 10; policy accept; ${rules.join('; ')}; }
+}`,
+    )
+  }
+
+  async liftWall(router: Router): Promise<void> {
+    await nft(router.namespace, 'delete table inet wall')
+  }
+
+  /**
+   * Its NAT starts again: masquerading forgets every flow when the interface goes down. From then on what comes from the port `from` inside
+   * gets `to` outside, toward everybody, and all else another port than it had.
+   */
+  async reboot(router: Router, from: number, to: number): Promise<void> {
+    const { namespace, ip4, ip6 } = router
+    await nft(
+      namespace,
+      `
+flush chain ip nat postrouting
+add rule ip nat postrouting oifname wan udp sport ${from} masquerade to :${to}
+add rule ip nat postrouting oifname wan meta l4proto udp masquerade to :20000-29999
+add rule ip nat postrouting oifname wan masquerade`,
+    )
+    await ip(namespace, ['link set wan down'])
+    await plug(namespace, 'wan', ip4, ip6)
+  }
+
+  /** Takes a host out of its network and puts it into another router's, where it has other addresses. */
+  async move(host: Node, behind: Router): Promise<Node> {
+    await ip(host.namespace, ['link del eth0'])
+    return { ...host, ...(await this.#attach(host.namespace, 'eth0', { behind, families: familiesOf(host) })) }
+  }
+
   /** Starts a program in a node. It is killed at the latest by `close`. */
   exec(node: Node, command: string, args: readonly string[], options: SpawnOptions = {}): ChildProcess {
     // `ip netns exec` becomes the program: the pid and the signals are the program's.
@@ -197,14 +243,7 @@ export class KernelNet {
       behind === undefined && ip6 !== '' && `addr add fe80::1/64 dev ${port} nodad`,
       `link set ${port} up`,
     ])
-    await ip(namespace, [
-      ip4 !== '' && `addr add ${ip4}/24 dev ${device}`,
-      ip6 !== '' && `addr add ${ip6}/64 dev ${device} nodad`,
-      ip6 !== '' && `addr add fe80::${hex(last)}/64 dev ${device} nodad`,
-      `link set ${device} up`,
-      ip4 !== '' && `route add default via ${prefix4}.1`,
-      ip6 !== '' && `route add default via ${prefix6}:1`,
-    ])
+    await plug(namespace, device, ip4, ip6)
     return { ip4, ip6 }
   }
 
@@ -222,13 +261,31 @@ export class KernelNet {
   }
 }
 
-function ruleset({ nat = { kind: 'masquerade' }, carrier = false, filter = !carrier, input = 'drop' }: RouterOptions): string {
+/** Gives an interface its addresses, and the way out by the router, which is the network's `.1`. An empty address is none. */
+async function plug(namespace: string, device: string, ip4: string, ip6: string): Promise<void> {
+  const [prefix4, prefix6] = [ip4.replace(/\d+$/, ''), ip6.replace(/[^:]*$/, '')]
+  await ip(namespace, [
+    ip4 !== '' && `addr replace ${ip4}/24 dev ${device}`,
+    ip6 !== '' && `addr replace ${ip6}/64 dev ${device} nodad`,
+    ip6 !== '' && `addr replace fe80::${ip6.slice(prefix6.length)}/64 dev ${device} nodad`,
+    `link set ${device} up`,
+    ip4 !== '' && `route add default via ${prefix4}1`,
+    ip6 !== '' && `route add default via ${prefix6}1`,
+  ])
+}
+
+function familiesOf({ ip4, ip6 }: Node): readonly Family[] {
+  return [...(ip4 === '' ? [] : ([4] as const)), ...(ip6 === '' ? [] : ([6] as const))]
+}
+
+function ruleset({ nat = { kind: 'masquerade' }, carrier = false, filter = !carrier, input = 'drop', udp = true }: RouterOptions): string {
   // Nothing from outside is new and for the inside, but what `forward` let in. Neighbour discovery is not the business of a firewall.
   const forward = filter ? 'iifname wan ct state established,related accept; iifname wan ct status dnat accept; iifname wan drop;' : ''
+  const blocked = udp ? '' : 'meta l4proto udp drop;'
   const own = input === 'drop' ? 'iifname wan ct state new,invalid meta l4proto != icmpv6 drop;' : ''
   return `
 table inet filter {
-  chain forward { type filter hook forward priority filter; policy accept; ${forward} }
+  chain forward { type filter hook forward priority filter; policy accept; ${blocked} ${forward} }
   chain input { type filter hook input priority filter; policy accept; ${own} }
 }
 table ip nat {

@@ -65,6 +65,23 @@ export function firewalled(ipv4?: 'masquerade' | 'random'): PlaceMaker {
   }
 }
 
+/** IPv6 only, behind a firewall that is given more to do. */
+export function behind6(options: RouterOptions): PlaceMaker {
+  return async (net, name) => {
+    const { host } = await home(net, name, { ...options, families: IPV6 })
+    return { host, outside: host.ip6, types: HOST }
+  }
+}
+
+/** Two homes that reach everybody but each other by UDP. */
+export function walled(families: readonly Family[]): Places {
+  return async (net, name) => {
+    const [a, b] = [await home(net, `${name}-a`, { families }), await home(net, `${name}-b`, { families })]
+    await net.wall(a.router, ...outsides(b))
+    return [placeOf(a), placeOf(b)]
+  }
+}
+
 /** Two hosts of one home. */
 export async function together(net: KernelNet, name: string): Promise<readonly [Place, Place]> {
   const { router, host: a } = await home(net, `${name}-a`, { families: IPV4 })
@@ -75,7 +92,22 @@ export async function together(net: KernelNet, name: string): Promise<readonly [
   ]
 }
 
-async function home(net: KernelNet, name: string, options: RouterOptions): Promise<{ router: Router; host: Node }> {
+export interface Home {
+  readonly router: Router
+  readonly host: Node
+}
+
+/** Its addresses as others see them. */
+export function outsides({ router, host }: Home): readonly string[] {
+  return [router.ip4, host.ip6].filter((ip) => ip !== '')
+}
+
+function placeOf(home: Home): Place {
+  const [outside = ''] = outsides(home)
+  return { host: home.host, outside, types: REFLEXIVE }
+}
+
+export async function home(net: KernelNet, name: string, options: RouterOptions = {}): Promise<Home> {
   const router = await net.router(`${name}-nat`, options)
   const host = await net.host(name, { behind: router, ...(options.families === undefined ? {} : { families: options.families }) })
   return { router, host }

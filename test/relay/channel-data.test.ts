@@ -32,8 +32,8 @@ describe('ChannelData', () => {
 
   it('is told from all else by its first byte, and needs a header', () => {
     expect(looksLikeChannelData(Uint8Array.of(0x40, 0, 0, 0))).toBe(true)
-    expect(looksLikeChannelData(Uint8Array.of(0x4f, 0, 0, 0))).toBe(true)
-    for (const first of [0x00, 0x3f, 0x50, 0x80]) expect(looksLikeChannelData(Uint8Array.of(first, 0, 0, 0))).toBe(false)
+    expect(looksLikeChannelData(Uint8Array.of(0x7f, 0, 0, 0))).toBe(true)
+    for (const first of [0x00, 0x3f, 0x80, 0xc0]) expect(looksLikeChannelData(Uint8Array.of(first, 0, 0, 0))).toBe(false)
     expect(looksLikeChannelData(Uint8Array.of(0x40, 0, 0))).toBe(false)
   })
 

@@ -61,7 +61,10 @@ async function meet(stage: Stage, children: ChildProcess[]): Promise<Meeting> {
   }
   const server = start('serve', '--json', '--address', '127.0.0.1', '--port', '0')
   const address = await new Promise<string>((resolve, reject) => {
-    onLines(server, (line) => resolve((JSON.parse(line) as { listening: readonly string[] }).listening[0] ?? ''))
+    onLines(server, (line) => {
+      const { listening } = JSON.parse(line) as { listening?: readonly string[] }
+      if (listening !== undefined) resolve(listening[0] ?? '')
+    })
     server.once('exit', () => reject(new Error('the STUN server did not start')))
   })
   const peer = (name: string, other: string): Peer => {

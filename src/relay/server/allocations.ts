@@ -2,6 +2,7 @@
 import { bytesToHex } from '@noble/hashes/utils.js'
 import type { Family, Random, Timer } from '../../net/index.ts'
 import { StunError } from '../../stun/index.ts'
+import type { RelayTransport } from '../transport.ts'
 import { Accounts, type Owner } from './accounts.ts'
 import { type AllocateRequest, type Failure, fail } from './allocate-request.ts'
 import { Allocation, type Surroundings } from './allocation.ts'
@@ -9,7 +10,6 @@ import { within } from './deadline.ts'
 import type { AllocationEnd, RelayEvent } from './events.ts'
 import type { LedgerVerdict } from './ledger.ts'
 import type { Link } from './link.ts'
-import type { RelayTransport } from './options.ts'
 import type { OpenFailure, RelayedSocket } from './relayed-sockets.ts'
 
 /** Milliseconds that a port is held: RFC 8656 7.2 asks for 30 s at the least. */
@@ -69,7 +69,7 @@ export class Allocations {
 
   constructor(options: AllocationsOptions) {
     this.#options = options
-    this.#accounts = new Accounts(options.bytesPerSecondPerUser)
+    this.#accounts = new Accounts(options.bytesPerSecondPerUser, options.around.timers)
     this.#around = { ...options.around, ended: (allocation, reason) => this.#ended(allocation, reason) }
   }
 
@@ -190,9 +190,9 @@ export class Allocations {
   }
 
   #made({ sockets, reserved, missing }: Opened, wish: AllocateRequest, owner: Owner, link: Link): Created {
-    const { timers, counters } = this.#around
+    const { counters } = this.#around
     const lifetime = this.lifetime(wish.lifetime)
-    const account = this.#accounts.open(owner.user, timers.now())
+    const account = this.#accounts.open(owner.user)
     const allocation = new Allocation(++this.#ids, link, owner, account, sockets, lifetime, this.#around)
     this.#all.add(allocation)
     this.#byTransport[link.transport]++

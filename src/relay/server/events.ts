@@ -1,5 +1,5 @@
 /** What a relay tells its `log`: plain objects, fit for JSON. Addresses are texts; passwords, keys and nonces are never in them. */
-import type { RelayTransport } from './options.ts'
+import type { RelayTransport } from '../transport.ts'
 
 /** Why an allocation ended: Refresh with 0, its lifetime, its connection, its socket, or the relay itself. */
 export type AllocationEnd = 'released' | 'expired' | 'disconnected' | 'socket-lost' | 'relay-closed'

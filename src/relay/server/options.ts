@@ -1,10 +1,9 @@
 /** What `createRelay` takes, with its defaults, and what becomes of it once it is checked. */
 import type { Address, Network, TlsIdentity } from '../../net/index.ts'
 import type { PasswordAlgorithm } from '../../stun/index.ts'
+import type { RelayTransport } from '../transport.ts'
 import type { RelayEvent } from './events.ts'
 import type { Ledger } from './ledger.ts'
-
-export type RelayTransport = 'udp' | 'tcp' | 'tls'
 
 /** What an `authenticate` callback is told of a client. */
 export interface AuthenticationRequest {

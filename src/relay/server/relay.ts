@@ -1,13 +1,14 @@
 /** A TURN server (RFC 8656): makes the parts from the options, opens the listeners, and closes all of it. */
 import { type Address, type DatagramSocket, type Stream, type StreamListener, Timers, type TlsIdentity } from '../../net/index.ts'
 import { BindingResponder, formatServerUri, LongTermVerifier, OTHER_IP, OTHER_PORT } from '../../stun/index.ts'
+import type { RelayTransport } from '../transport.ts'
 import { Allocations, messageOf } from './allocations.ts'
 import { Authenticator } from './authenticator.ts'
 import { Bandwidth } from './bandwidth.ts'
 import type { RelayEvent } from './events.ts'
 import { SendReader } from './indications.ts'
 import { LocalLedger } from './ledger.ts'
-import type { RelayOptions, RelayTransport } from './options.ts'
+import type { RelayOptions } from './options.ts'
 import { PeerPolicy } from './peer-policy.ts'
 import { RELAYED_BUFFER, RelayedSockets } from './relayed-sockets.ts'
 import { Requests } from './requests.ts'
@@ -242,7 +243,12 @@ class TurnRelay implements Relay {
       throw error
     }
     for (const [at, socket] of sockets.entries()) {
-      const listener = new UdpListener(socket, group, at, this.#requests, this.#counters, this.#ids)
+      const listener = new UdpListener(socket, group, at, {
+        requests: this.#requests,
+        counters: this.#counters,
+        ids: this.#ids,
+        lost: ({ key }) => this.#warn(`lost ${key}`, 'sockets', `the listener at ${key} is gone with its address; nobody is served there`),
+      })
       group.listeners.push(listener)
       group.addresses.push(socket.local)
       socket.handle(listener)

@@ -13,7 +13,7 @@ import {
   type Reply,
   StunError,
 } from '../../stun/index.ts'
-import { FIRST_CHANNEL, LAST_CHANNEL, looksLikeChannelData } from '../channel-data.ts'
+import { FIRST_CHANNEL, LAST_OLD_CHANNEL, looksLikeChannelData, MOST_CHANNELS } from '../channel-data.ts'
 import { badRequest, type Failure, fail, readAllocate, readFamily, readLifetime } from './allocate-request.ts'
 import type { Allocation, Surroundings } from './allocation.ts'
 import type { Allocations, Created } from './allocations.ts'
@@ -27,6 +27,9 @@ import type { Strangers } from './strangers.ts'
 
 /** Bytes of the least Allocate. What is shorter is only good for making answers that are larger. */
 const LEAST_REQUEST = 28
+
+/** Over a connection: the first one, a nonce that has grown old, a mistake. More of them are guesses. */
+const MOST_REFUSALS = 10
 
 /** Bytes for responses that are made at a time. */
 const RESPONSES = 16 * 1024
@@ -187,6 +190,7 @@ export class Requests {
     const writer = this.#writer.start('error', request.method, request.transactionId)
     verifier.writeRejection(writer, { kind: 'rejected', code, reason: '' }, link.client, wallTime())
     const size = this.#send(request, link)
+    if (link.transport !== 'udp' && ++link.refusals > MOST_REFUSALS) link.disconnect()
     if (bounded) strangers.answered(size)
     around.counters.error(code)
     if (user === undefined) return
@@ -303,7 +307,7 @@ export class Requests {
     const address = request.address(Attribute.XorPeerAddress)
     if (value?.length !== 4 || address === undefined) return badRequest('no CHANNEL-NUMBER or no XOR-PEER-ADDRESS')
     const number = ((value[0] as number) << 8) | (value[1] as number)
-    if (number < FIRST_CHANNEL || number > LAST_CHANNEL) return badRequest('channel number out of range')
+    if (number < FIRST_CHANNEL || number > LAST_OLD_CHANNEL) return badRequest('channel number out of range')
     const { peers: table } = allocation
     const bound = table.channel(number)
     if (bound !== undefined && !bound.peer.address.equals(address)) return badRequest('channel bound to another peer')
@@ -312,6 +316,7 @@ export class Requests {
     const failure = this.#checkPeer(address, allocation)
     if (failure !== undefined) return failure
     if (!table.permits(address.ip) && table.permissions >= this.#options.permissionsPerAllocation) return tooManyPermissions()
+    if (bound === undefined && table.channels >= MOST_CHANNELS) return tooManyChannels()
     const now = this.#timers.now()
     table.permit(address.ip, now)
     table.bind(number, bound?.peer ?? new Peer(address, this.#options.around.policy), now)
@@ -372,6 +377,10 @@ function familyMismatch(peer?: string): Failure {
 
 function tooManyPermissions(): Failure {
   return fail(StunError.InsufficientCapacity, 'Insufficient Capacity: too many permissions')
+}
+
+function tooManyChannels(): Failure {
+  return fail(StunError.InsufficientCapacity, 'Insufficient Capacity: too many channels')
 }
 
 /** RFC 8656 18.12: family, class and number; no reason phrase. */

@@ -1,5 +1,5 @@
 /** Live numbers of a relay, as metrics want them. */
-import type { RelayTransport } from './options.ts'
+import type { RelayTransport } from '../transport.ts'
 
 /** Why application data did not go on. */
 export type DropReason =

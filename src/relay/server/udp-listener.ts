@@ -17,6 +17,14 @@ export interface UdpGroup {
   readonly addresses: Address[]
 }
 
+export interface UdpListenerOptions {
+  readonly requests: Requests
+  readonly counters: Counters
+  readonly ids: TransactionIds
+  /** The socket is gone without having been closed. */
+  readonly lost: (at: Address) => void
+}
+
 export class UdpListener implements DatagramHandler {
   readonly socket: DatagramSocket
   readonly ids: TransactionIds
@@ -25,6 +33,7 @@ export class UdpListener implements DatagramHandler {
   readonly #at: number
   readonly #requests: Requests
   readonly #counters: Counters
+  readonly #lost: (at: Address) => void
   /** Clients that have an allocation, or whose request waits. */
   readonly #links = new Map<string, UdpLink>()
   #from: Address | undefined
@@ -32,13 +41,14 @@ export class UdpListener implements DatagramHandler {
   #full = false
 
   /** @param at position in the group */
-  constructor(socket: DatagramSocket, group: UdpGroup, at: number, requests: Requests, counters: Counters, ids: TransactionIds) {
+  constructor(socket: DatagramSocket, group: UdpGroup, at: number, { requests, counters, ids, lost }: UdpListenerOptions) {
     this.socket = socket
     this.ids = ids
     this.#group = group
     this.#at = at
     this.#requests = requests
     this.#counters = counters
+    this.#lost = lost
   }
 
   datagram(data: Uint8Array, from: Address): void {
@@ -52,7 +62,7 @@ export class UdpListener implements DatagramHandler {
     if (link !== undefined) {
       const { allocation } = link
       if (allocation !== undefined && link.waiting === undefined) {
-        if ((first & 0xf0) === 0x40 && data.length >= CHANNEL_HEADER_LENGTH) {
+        if ((first & 0xc0) === 0x40 && data.length >= CHANNEL_HEADER_LENGTH) {
           allocation.channelData(data)
           return
         }
@@ -66,7 +76,7 @@ export class UdpListener implements DatagramHandler {
     if (first === 0 && data[1] === 1) this.#binding(data, from)
     else if (link !== undefined) this.#requests.datagram(data, link)
     else if (first < 0x40) this.#requests.message(data, new UdpLink(from, this))
-    else this.#counters.ignored[(first & 0xf0) === 0x40 ? 'unexpected' : 'malformed']++
+    else this.#counters.ignored[(first & 0xc0) === 0x40 ? 'unexpected' : 'malformed']++
   }
 
   sendFailed(): void {}
@@ -80,6 +90,7 @@ export class UdpListener implements DatagramHandler {
       link.gone = true
       link.allocation?.end('disconnected')
     }
+    this.#lost(this.socket.local)
   }
 
   /** False when it was dropped, because the queue is full. */
@@ -149,6 +160,8 @@ export class UdpLink extends Link {
     writeDataIndication(data, ids.next(), peer, payload)
     return this.#listener.send(data, this.client)
   }
+
+  disconnect(): void {}
 
   keep(): void {
     this.#listener.keep(this)

@@ -1,8 +1,8 @@
 import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
 import { describe, expect, it } from 'vitest'
-import { Attribute, Message, MessageWriter, Method } from '../../src/stun/index.ts'
-import { Program } from './peers.ts'
+import { Attribute, Message, MessageWriter, Method } from '../../../src/stun/index.ts'
+import { Program } from '../peers.ts'
 
 describe('serve', () => {
   it('answers a Binding request, and leaves with 0 on SIGTERM', async () => {

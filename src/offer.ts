@@ -1,0 +1,102 @@
+/** What a traversal offers to its peers: the local candidates of every kind, the same for all sessions (RFC 8445 5.1). */
+import type { HostBase } from './bases.ts'
+import {
+  type Base,
+  candidatePriority,
+  Foundations,
+  isRedundant,
+  type LocalCandidate,
+  localPreference,
+  type ReflexiveBinding,
+  type RelayBase,
+} from './candidates/index.ts'
+import { Address } from './net/index.ts'
+
+export class Offer {
+  readonly #foundations = new Foundations()
+  readonly #added: (candidate: LocalCandidate) => void
+  #candidates: readonly LocalCandidate[] = []
+
+  /** @param added hears of each that says something new */
+  constructor(added: (candidate: LocalCandidate) => void) {
+    this.#added = added
+  }
+
+  /** Another list at each change. */
+  get candidates(): readonly LocalCandidate[] {
+    return this.#candidates
+  }
+
+  addHost(base: HostBase): void {
+    base.addresses.forEach((address, index) => {
+      this.#add({
+        type: 'host',
+        address,
+        base,
+        foundation: this.#foundations.of('host', base, address.ip),
+        priority: candidatePriority('host', localPreference(base.rank, index)),
+        component: 1,
+        related: undefined,
+        server: undefined,
+      })
+    })
+  }
+
+  /** What a server sees now; what it saw before is no longer so, unless another of `all` still shows it. */
+  addReflexive({ base, server, mapped }: ReflexiveBinding, all: readonly ReflexiveBinding[]): void {
+    if (mapped === undefined) return
+    const isOld = (other: LocalCandidate): boolean =>
+      other.type === 'srflx' && other.base === base && other.server === server.uri && other.address.key !== mapped.key
+    const shown = all.filter((other) => other.base === base).map((other) => other.mapped?.key)
+    this.#candidates = this.#candidates.filter((other) => !isOld(other) || shown.includes(other.address.key))
+    this.#add({
+      type: 'srflx',
+      address: mapped,
+      base,
+      foundation: this.#foundations.of('srflx', base, server.address.ip),
+      priority: this.#srflxPriority(base),
+      component: 1,
+      related: relatedTo(base.address, base.hidden),
+      server: server.uri,
+    })
+  }
+
+  /** @param hidden the user wants nobody to learn of our own addresses, not even of those outside */
+  addRelayed(base: RelayBase, hidden: boolean): void {
+    const { address, allocation, rank, server } = base
+    this.#add({
+      type: 'relay',
+      address,
+      base,
+      foundation: this.#foundations.of('relay', base, allocation.server.ip),
+      priority: candidatePriority('relay', localPreference(rank)),
+      component: 1,
+      related: relatedTo(allocation.mapped, hidden),
+      server,
+    })
+  }
+
+  removeBase(base: Base): void {
+    this.#candidates = this.#candidates.filter((candidate) => candidate.base !== base)
+  }
+
+  /** The first that no other candidate of this base has: each its own (RFC 8445 5.1.2.1). */
+  #srflxPriority(base: Base): number {
+    const taken = new Set(this.#candidates.filter((other) => other.type === 'srflx' && other.base === base).map(({ priority }) => priority))
+    let index = 0
+    while (index < taken.size && taken.has(candidatePriority('srflx', localPreference(base.rank, index)))) index++
+    return candidatePriority('srflx', localPreference(base.rank, index))
+  }
+
+  /** Unless it says nothing new (RFC 8445 5.1.3): no NAT, or the same mapping again. */
+  #add(candidate: LocalCandidate): void {
+    if (this.#candidates.some((other) => isRedundant(other, candidate))) return
+    this.#candidates = [...this.#candidates, candidate]
+    this.#added(candidate)
+  }
+}
+
+/** RFC 8839 5.1 has the wildcard, and port 9, for who does not want to tell. */
+function relatedTo(address: Address, hidden: boolean): Address {
+  return hidden ? Address.any(address.family, 9) : address
+}

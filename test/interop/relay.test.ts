@@ -1,0 +1,77 @@
+/**
+ * Other people's agents that offer nothing but their address on a relay of ours: against our own agent, and against each other. Each of them
+ * over UDP, TCP and TLS where it can, past the life of its nonce and of an allocation that is not refreshed, and away. `npm run interop` has
+ * them all, in both roles and against each other.
+ */
+import { afterAll, beforeAll, describe, it } from 'vitest'
+import { type Required, requires } from '../requirements.ts'
+import type { Foreign } from './foreign-agent.ts'
+import { partsOf, Relays, type Scene, throughOurs, withEachOther, withOurs } from './relay-scenes.ts'
+
+const WHOLE = process.env.INTEROP === 'all'
+/** So many at once. Most of what they do is to wait. */
+const CROWD = 16
+
+const ROLES = ['controlling', 'controlled'] as const
+const TALKERS = ['werift', 'aioice', 'libnice', 'pion'].map(partsOf)
+const [CHROMIUM, LIBDATACHANNEL] = [partsOf('chromium'), partsOf('libdatachannel')]
+
+/** Every agent over every transport; in one role of the two by default, and one by one. */
+const SCENES: readonly Scene[] = [
+  ...TALKERS.flat().flatMap((part, i) => (WHOLE ? ROLES : ROLES.slice(i % 2, (i % 2) + 1)).map((role) => withOurs(part, role))),
+  ...TALKERS.flatMap((ones, i) =>
+    TALKERS.flatMap((twos, k) => {
+      const [one, two] = [ones[k % ones.length], twos[i % twos.length]]
+      return one !== undefined && two !== undefined && (WHOLE || k === (i + 1) % TALKERS.length) ? [withEachOther(one, two)] : []
+    }),
+  ),
+  ...LIBDATACHANNEL.flatMap((other) =>
+    CHROMIUM.flatMap((part) => [
+      ...(WHOLE || part.transport === 'tls' ? [throughOurs(part, other)] : []),
+      ...(WHOLE || part.transport === 'tcp' ? [withEachOther(part, other)] : []),
+      ...(WHOLE || part.transport === 'udp' ? [withEachOther(other, part)] : []),
+      ...(WHOLE ? [throughOurs(other, part)] : []),
+    ]),
+  ),
+]
+
+describe('agents by our relay only', () => {
+  const required = new Map<Foreign, Required>()
+  const lives = new Map<Scene, Promise<void>>()
+  let relays: Relays | undefined
+
+  function requiredFor({ agents }: Scene): Required {
+    for (const agent of agents) {
+      const { needs } = agent
+      const known = required.get(agent) ?? requires({ ...needs, commands: { ...needs.commands, openssl: 'openssl' } })
+      required.set(agent, known)
+      if (known.skip) return known
+    }
+    return { skip: false }
+  }
+
+  beforeAll(async () => {
+    const scenes = SCENES.filter((scene) => !requiredFor(scene).skip)
+    if (scenes.length === 0) return
+    await Promise.all([...new Set(scenes.flatMap(({ agents }) => agents))].map((agent) => agent.prepare?.()))
+    const all = await Relays.start()
+    relays = all
+    const doors: Promise<unknown>[] = []
+    for (const [i, scene] of scenes.entries()) {
+      const life = Promise.resolve(doors[i - CROWD]).then(() => scene.run(all))
+      lives.set(scene, life)
+      // Whoever awaits it hears of it.
+      doors.push(life.catch(() => {}))
+    }
+  })
+
+  afterAll(async () => {
+    await Promise.allSettled(lives.values())
+    await relays?.close()
+  })
+
+  for (const scene of SCENES)
+    it(`${scene.name}: data both ways, and on for as long as they like`, { timeout: 120_000, ...requiredFor(scene) }, () =>
+      lives.get(scene),
+    )
+})
