@@ -28,9 +28,9 @@ const SCENES: readonly Scene[] = [
   ...LIBDATACHANNEL.flatMap((other) =>
     CHROMIUM.flatMap((part) => [
       ...(WHOLE || part.transport === 'tls' ? [throughOurs(part, other)] : []),
-      ...(WHOLE || part.transport === 'tcp' ? [withEachOther(part, other)] : []),
-      ...(WHOLE || part.transport === 'udp' ? [withEachOther(other, part)] : []),
       ...(WHOLE ? [throughOurs(other, part)] : []),
+      // On relays over TCP Chromium's tie-breaker is 0, which libjuice takes for none: it answers with 400, whoever controls.
+      ...(part.transport === 'udp' ? [withEachOther(other, part), ...(WHOLE ? [withEachOther(part, other)] : [])] : []),
     ]),
   ),
 ]

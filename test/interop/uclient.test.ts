@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Family } from '../../src/net/index.ts'
 import type { RelayTransport } from '../../src/relay/index.ts'
 import { requires } from '../requirements.ts'
-import { OwnRelay } from './own-relay.ts'
+import { OwnRelay, RELAYED } from './own-relay.ts'
 import { Echo, TURNUTILS, type UclientOptions, type UclientResult, uclient } from './turnutils.ts'
 
 const WHOLE = process.env.INTEROP === 'all'
@@ -116,7 +116,7 @@ describe("coturn's client", requires({ ...TURNUTILS, commands: { ...TURNUTILS.co
       const [made, gone] = [own.of('allocation-created', userOf(run)), own.of('allocation-deleted', userOf(run))]
       for (const one of made) {
         expect(one.transport).toBe(transport)
-        expect(one.relayed.some((address) => address.startsWith(relayed === 4 ? '127.0.0.1:' : '[::1]:'))).toBe(true)
+        expect(one.relayed.some((address) => address.startsWith(relayed === 4 ? `${RELAYED[4]}:` : `[${RELAYED[6]}]:`))).toBe(true)
       }
       for (const { reason } of gone) expect(transport === 'udp' ? ['released'] : ['released', 'disconnected']).toContain(reason)
       // Over UDP it lets go of some and leaves others to their fate.

@@ -14,6 +14,7 @@ import {
   StunError,
 } from '../../stun/index.ts'
 import { FIRST_CHANNEL, LAST_OLD_CHANNEL, looksLikeChannelData, MOST_CHANNELS } from '../channel-data.ts'
+import { Slab } from '../slab.ts'
 import { badRequest, type Failure, fail, readAllocate, readFamily, readLifetime } from './allocate-request.ts'
 import type { Allocation, Surroundings } from './allocation.ts'
 import type { Allocations, Created } from './allocations.ts'
@@ -22,7 +23,6 @@ import type { RelayEvent } from './events.ts'
 import { looksLikeSend } from './indications.ts'
 import { type Link, MOST_WAITING } from './link.ts'
 import { Peer } from './peer-table.ts'
-import { Slab } from './slab.ts'
 import type { Strangers } from './strangers.ts'
 
 /** Bytes of the least Allocate. What is shorter is only good for making answers that are larger. */

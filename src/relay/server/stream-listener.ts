@@ -3,7 +3,7 @@
  * read is dropped, not kept: relayed data is datagrams, and late ones are worth nothing.
  */
 import { Address, type Stream, type StreamHandler, type Timer, type Timers } from '../../net/index.ts'
-import { encodeChannelData } from '../channel-data.ts'
+import { encodeChannelData, LAST_OLD_CHANNEL } from '../channel-data.ts'
 import { StreamFramer } from '../stream-framer.ts'
 import { dataIndicationLength, writeDataIndication } from './indications.ts'
 import { Link } from './link.ts'
@@ -114,7 +114,7 @@ class StreamLink extends Link implements StreamHandler {
     this.source = source
     this.#stream = stream
     this.#clients = clients
-    this.#framer = new StreamFramer((frame) => this.#frame(frame))
+    this.#framer = new StreamFramer((frame) => this.#frame(frame), { lastChannel: LAST_OLD_CHANNEL })
   }
 
   start(): void {

@@ -1,10 +1,10 @@
 /** A UDP socket that clients send to: which of them a datagram is from, and how theirs are sent. */
 import type { Address, DatagramHandler, DatagramSocket } from '../../net/index.ts'
 import { CHANNEL_HEADER_LENGTH, writeChannelHeader } from '../channel-data.ts'
+import { Slab } from '../slab.ts'
 import { dataIndicationLength, looksLikeSend, writeDataIndication } from './indications.ts'
 import { Link } from './link.ts'
 import type { Requests } from './requests.ts'
-import { Slab } from './slab.ts'
 import type { Counters } from './status.ts'
 import type { TransactionIds } from './transaction-ids.ts'
 
