@@ -43,6 +43,7 @@ import {
 export interface SessionHost extends Ground {
   /** For reports: what became of the servers, and of the addresses that are not offered. */
   readonly servers: readonly string[]
+  readonly missing: readonly string[]
   readonly notOffered: readonly string[]
   /** How far the relays are. */
   readonly distances: readonly RelayDistance[]
@@ -80,6 +81,10 @@ export class Session extends SafeEmitter<SessionEvents> {
   /** Only for peers that may have names: most sessions are with our own. */
   #names: PeerNames | undefined
   #active: Pair | undefined
+  /** What the last `path` said of it. */
+  #kind: Path['kind'] | undefined
+  /** `send` said that there is no room. */
+  #full = false
   readonly #ready = new Readiness<Path>()
   #overlap: Timer | undefined
   /** Made when something is sent: most sessions of a large program are idle. */
@@ -155,7 +160,8 @@ export class Session extends SafeEmitter<SessionEvents> {
     this.#sent++
     if (this.#liveness?.watching !== true) this.#watch()
     if (active.base.send(data, active.to)) return true
-    this.#drained ??= () => this.safeEmit('drain')
+    this.#full = true
+    this.#drained ??= () => this.#roomAgain()
     this.#host.whenDrained(active.base, this.#drained)
     return false
   }
@@ -185,7 +191,7 @@ export class Session extends SafeEmitter<SessionEvents> {
    * `String(explanation)` reads as text.
    */
   explain(): Explanation {
-    const { localCandidates, servers, notOffered } = this.#host
+    const { localCandidates, servers, missing, notOffered } = this.#host
     return explain({
       ...(this.#generations.current === undefined ? this.#lastAttempt : this.#reportAttempt()),
       peer: this.peer,
@@ -194,6 +200,7 @@ export class Session extends SafeEmitter<SessionEvents> {
       localCandidates: candidateLines(localCandidates),
       signals: { sent: this.#signalsSent, received: this.#signalsReceived },
       servers,
+      missing,
       notOffered,
       refused: this.#log.refused,
       log: this.#log.entries,
@@ -414,6 +421,7 @@ export class Session extends SafeEmitter<SessionEvents> {
     const candidates = [...said.candidates, ...(this.#names?.follow(said) ?? [])]
     for (const reason of generation.follow(said.signal, candidates)) this.#log.refuse(reason)
     this.#theirList = signal.list ?? 0
+    this.#relabel()
     if (signal.relays !== undefined) this.#host.meet(this, signal.relays)
   }
 
@@ -471,15 +479,14 @@ export class Session extends SafeEmitter<SessionEvents> {
 
   #choose(): void {
     const next = this.#generations.selected
-    if (next === this.#active) return
+    const last = this.#active
+    if (next === last) return
     this.#active = next
     if (next === undefined) {
       this.#lost()
       return
     }
-    const path = pathOf(next)
-    this.#note(`path ${describePath(path)}`)
-    diagnose('path', () => ({ event: 'path', peer: this.peer, ...path }))
+    const path = this.#report(next)
     this.#attempts.found(this.settled())
     this.#ready.heedNone()
     this.#setState('connected')
@@ -487,7 +494,29 @@ export class Session extends SafeEmitter<SessionEvents> {
     // A listener may have closed the session, or a better pair come in the meantime.
     if (this.#active === next) this.safeEmit('path', path)
     if (this.#active === next) this.#flush()
+    // Whoever waits for room would wait for a base that carries nothing any more.
+    if (this.#active === next && next.base !== last?.base) this.#roomAgain()
     this.#retireLater()
+  }
+
+  #report(pair: Pair): Path {
+    const path = pathOf(pair)
+    this.#kind = path.kind
+    this.#note(`path ${describePath(path)}`)
+    diagnose('path', () => ({ event: 'path', peer: this.peer, ...path }))
+    return path
+  }
+
+  /** An address that a check showed before the peer told of it turns out to be a relay's. */
+  #relabel(): void {
+    if (this.#active === undefined || this.#active.kind === this.#kind) return
+    this.safeEmit('path', this.#report(this.#active))
+  }
+
+  #roomAgain(): void {
+    if (!this.#full) return
+    this.#full = false
+    this.safeEmit('drain')
   }
 
   /** From the path of the present generation on, and only while that lasts: an earlier one may have to stand in again. */

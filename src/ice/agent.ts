@@ -490,7 +490,9 @@ export class IceAgent implements Agent {
     this.#nominate(now)
     this.#select(now)
     this.#giveUp(now)
-    this.#upgrade.see(this.#selected, now)
+    // Toward a peer that takes one nomination nothing could come of it.
+    const final = this.#controlling && this.#remote?.renomination !== true
+    this.#upgrade.see(final ? undefined : this.#selected, now)
     const next = this.#remote === undefined ? Number.POSITIVE_INFINITY : this.#list.nextCheckAt(now)
     this.#expected = this.#nextDeadline(now, next)
     const events = this.#events

@@ -4,7 +4,7 @@ import type { Address, Family } from '../../src/net/index.ts'
 import { type RelayTransport, restCredentials } from '../../src/relay/index.ts'
 import { requires } from '../requirements.ts'
 import { OwnRelay, RELAYED } from './own-relay.ts'
-import { allocationOf, closeAll, echo, network, type OpenClient, open, pause, talk, until } from './real-client.ts'
+import { allocationOf, type Client, closeAll, echo, network, open, pause, talk, until } from './real-client.ts'
 
 const SECRET = 'a shared secret'
 /** Milliseconds. */
@@ -30,7 +30,7 @@ describe('our client on our server', requires({ commands: { openssl: 'openssl' }
   }
 
   /** Past the life of its nonce everything goes on, under new ones. */
-  async function outlive(client: OpenClient, peer: Address): Promise<void> {
+  async function outlive(client: Client, peer: Address): Promise<void> {
     const allocation = await allocationOf(client)
     await pause(2 * NONCE_LIFETIME)
     await talk(client, allocation, peer)

@@ -1,4 +1,4 @@
-/** Our client on the sockets of this machine, for tests against servers that are there: it allocates, and talks to an echo. */
+/** Our relay client on the operating system, for tests against other people's servers on this machine's loopback. */
 import { randomBytes } from 'node:crypto'
 import { expect } from 'vitest'
 import { Address, type DatagramSocket, type Family, type Network, Timers } from '../../src/net/index.ts'
@@ -6,20 +6,21 @@ import { nodeNetwork } from '../../src/net/node/index.ts'
 import { type Allocation, RelayClient, type RelayClientOptions } from '../../src/relay/client/index.ts'
 import { parseServerUri } from '../../src/stun/index.ts'
 
-export interface OpenClient {
+export interface Client {
   readonly client: RelayClient
   readonly heard: { readonly data: Uint8Array; readonly from: Address }[]
   readonly told: string[]
   readonly failures: string[]
 }
 
+const SIZES = [0, 1, 2, 3, 4, 5, 100, 547, 1199, 1200]
+
 export const network: Network = nodeNetwork()
 const clients: RelayClient[] = []
 const sockets: DatagramSocket[] = []
 
-/** The server `relay.test` is on 127.0.0.1. */
-export function open(uri: string, options: Partial<RelayClientOptions> = {}): OpenClient {
-  const heard: OpenClient['heard'] = []
+export function open(uri: string, options: Partial<RelayClientOptions> = {}): Client {
+  const heard: Client['heard'] = []
   const told: string[] = []
   const failures: string[] = []
   const parsed = parseServerUri(uri)
@@ -64,7 +65,7 @@ export function pause(milliseconds: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, milliseconds))
 }
 
-export const allocationOf = ({ client, told }: OpenClient): Promise<Allocation> =>
+export const allocationOf = ({ client, told }: Client): Promise<Allocation> =>
   until('an allocation', () => {
     if (told.some((one) => one.startsWith('failed'))) throw new Error(client.failure?.message)
     return client.allocation
@@ -83,9 +84,8 @@ export async function echo(family: Family): Promise<Address> {
   return socket.local
 }
 
-/** Random payloads of sizes from 0 to 1200 go to the peer and come back as they were, by Send indications first and by the channel then. */
-export async function talk({ heard }: OpenClient, allocation: Allocation, peer: Address): Promise<void> {
-  const sizes = [0, 1, 2, 3, 4, 5, 100, 547, 1199, 1200]
+/** Random payloads, of 0 to 1200 bytes by default, go to the peer and come back as they were, by Send indications first and by the channel then. */
+export async function talk({ heard }: Client, allocation: Allocation, peer: Address, sizes: readonly number[] = SIZES): Promise<void> {
   for (const payload of [false, true, true]) {
     for (const size of sizes) {
       const sent = randomBytes(size)
@@ -101,7 +101,7 @@ export async function talk({ heard }: OpenClient, allocation: Allocation, peer: 
   expect([sent, indications < sent]).toEqual([sizes.length * 3, true])
 }
 
-/** All of them, and their echoes. */
+/** For `afterEach`. */
 export function closeAll(): void {
   for (const client of clients.splice(0)) client.close()
   for (const socket of sockets.splice(0)) socket.close()

@@ -248,6 +248,8 @@ export class RelayClient {
   }
 
   #reached(leg: Leg): void {
+    // Before anybody hears of it: whoever looks for a server that answers is to find this one.
+    if (!this.#wanted) this.#failure = undefined
     this.#rtt = leg.requests.rtt
     this.#transport = leg.way.transport
     const { transport, address } = leg.way

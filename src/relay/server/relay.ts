@@ -243,7 +243,12 @@ class TurnRelay implements Relay {
       throw error
     }
     for (const [at, socket] of sockets.entries()) {
-      const listener = new UdpListener(socket, group, at, this.#requests, this.#counters, this.#ids)
+      const listener = new UdpListener(socket, group, at, {
+        requests: this.#requests,
+        counters: this.#counters,
+        ids: this.#ids,
+        lost: ({ key }) => this.#warn(`lost ${key}`, 'sockets', `the listener at ${key} is gone with its address; nobody is served there`),
+      })
       group.listeners.push(listener)
       group.addresses.push(socket.local)
       socket.handle(listener)

@@ -170,9 +170,14 @@ class StreamLink extends Link implements StreamHandler {
     return true
   }
 
+  disconnect(): void {
+    this.destroy()
+  }
+
   /** Only an allocation makes it more than a stranger. */
   keep(): void {
     if (this.allocation === undefined) return
+    this.refusals = 0
     this.#timer?.cancel()
     this.#timer = undefined
     this.#clients.befriend(this)

@@ -248,6 +248,28 @@ describe('application data', () => {
     }
   })
 
+  it('above the bytes a second of a user stays dropped when the user makes another allocation', async () => {
+    const stage = await scene({ quotas: { bytesPerSecondPerUser: 10_000 } })
+    const { alice, peer, lab, relay } = stage
+    const send = async (): Promise<void> => {
+      await alice.permit(peer.address)
+      for (let i = 0; i < 10; i++) alice.say('x'.repeat(1000), peer.address)
+    }
+    await send()
+    const { data } = alice.write(Method.Refresh, (writer) => writer.uint32(Attribute.Lifetime, 0))
+    await alice.exchange(data, 50)
+    expect(relay.status().users).toBe(0)
+    const allocate = alice.write(Method.Allocate, (writer) => writer.uint32(Attribute.RequestedTransport, 17 << 24))
+    await alice.exchange(allocate.data, 50)
+    await alice.exchange(alice.write(Method.CreatePermission, (writer) => writer.address(Attribute.XorPeerAddress, peer.address)).data, 50)
+    for (let i = 0; i < 10; i++) alice.say('x'.repeat(1000), peer.address)
+    await lab.run(50)
+    expect(peer.heard.length).toBeLessThan(13)
+    await alice.refresh(0)
+    await lab.run(2000)
+    expect(relay.status().users).toBe(0)
+  })
+
   it('is counted, for the relay and in the log for the allocation', async () => {
     const { alice, peer, relayed, lab, relay, events } = await scene()
     await alice.bind(0x4000, peer.address)
