@@ -71,6 +71,10 @@ export class ServerProcess {
     return new ServerProcess(child, errors, JSON.parse(line) as Listening)
   }
 
+  get pid(): number {
+    return this.#child.pid ?? 0
+  }
+
   /** What it wrote to standard error, and how it ended if it did. Empty for one that is well. */
   get trouble(): string {
     const { exitCode, signalCode } = this.#child
@@ -85,7 +89,7 @@ export class ServerProcess {
 
   /** Open file descriptors. */
   descriptors(): number {
-    return readdirSync(`/proc/${this.#child.pid}/fd`).length
+    return readdirSync(`/proc/${this.pid}/fd`).length
   }
 
   /** Resolves when it has no more than so many. */
