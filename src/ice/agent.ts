@@ -298,8 +298,14 @@ export class IceAgent implements Agent {
     for (const pair of this.pairs) {
       this.#outgoing.expire(pair, now)
       if (pair.valid && now >= consentExpiresAt(pair)) this.#drop(pair, 'consent expired')
-      else if (pair.valid && now >= pair.consentAt) this.#check(pair, now)
-      else if (this.#patience.met && isExhausted(pair)) pair.fail('no answer')
+      else if (pair.valid && now >= pair.consentAt) {
+        // One question may get lost: whether it was more than that is to be known soon, and not by the next one alone.
+        if (pair.unanswered > 0) {
+          pair.base.verify()
+          this.#question(pair, now)
+        }
+        this.#check(pair, now)
+      } else if (this.#patience.met && isExhausted(pair)) pair.fail('no answer')
     }
     this.#settle(now)
   }

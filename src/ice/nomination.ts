@@ -24,12 +24,13 @@ export function bestValid(pairs: readonly Pair[], current?: Pair): Pair | undefi
     if (best !== undefined && strict && isSilent(best) !== isSilent(pair)) best = isSilent(best) ? pair : best
     else if (best === undefined || isBetter(pair, best)) best = pair
   }
-  return best
+  // Where none answers it is the peer that is gone, and one is as good as the other.
+  return strict && current.valid && best !== undefined && isSilent(best) ? current : best
 }
 
-/** It was asked whether it works, with the others, and has not answered yet. */
+/** It was asked whether it works, with the others, and has not answered. The second question comes when the answer to the first is late. */
 function isSilent({ questioned, unanswered }: Pair): boolean {
-  return questioned && unanswered > 0
+  return questioned && unanswered > 1
 }
 
 /** A better kind, a clearly shorter round trip, or about the same round trip and a higher priority. */

@@ -81,6 +81,27 @@ describe('C65 which of several valid pairs the controlling side prefers', () => 
     expect(Math.min(...gaps)).toBeGreaterThanOrEqual(RENOMINATION_INTERVAL)
   })
 
+  it('not another one because a question of consent got lost now and then', () => {
+    const solo = new Solo()
+    let count = 0
+    solo.onCheck = (sent) => void (count++ % 3 === 2 || solo.clock.wake(solo.now + 50, () => void solo.answer(sent)))
+    solo.start([remote('192.0.2.1'), remote('192.0.2.2')]).run(10_000)
+    const changes = watched(solo)
+    solo.run(1_200_000)
+    expect(changes).toEqual([])
+  })
+
+  it.each([true, false])('not another one when none of them answers any more, asked to look: %s', (questioned) => {
+    const solo = answering(new Solo(), () => 50).start([1, 2, 3, 4].map((n) => remote(`192.0.2.${n}`)))
+    solo.run(10_000)
+    const changes = watched(solo)
+    solo.onCheck = () => {}
+    const { selected } = solo.agent
+    if (questioned && selected !== undefined) solo.tell((agent, now) => agent.question(selected, now))
+    solo.run(15_000)
+    expect(changes).toEqual([])
+  })
+
   it('and the one that is left stays valid, and is asked rarely', () => {
     const solo = answering(new Solo(), ({ to }) => (to.ip === '192.0.2.1' ? 200 : 20)).start([remote('192.0.2.1')])
     solo.run(10_000)

@@ -2,7 +2,7 @@
 import { expect, it } from 'vitest'
 import type { Path, Signal } from '../../src/index.ts'
 import { createLab, join, SERVER, serveStun } from './meeting.ts'
-import { relayedPeer, serveRelay, turn } from './relays.ts'
+import { relayedPeer, serveRelay, stream, turn } from './relays.ts'
 
 const HARD = { nat: 'symmetricRandom' } as const
 
@@ -70,4 +70,53 @@ it('C40 a path from an address that the peer tells only later to be a relay’s 
     ['direct', 'prflx'],
     ['relay', 'relay'],
   ])
+})
+
+it('a relay that dies between agents that nominate once costs one change of path at either end, or two', async () => {
+  const lab = createLab({ seed: 4 })
+  const one = await serveRelay(lab, 'one', { delay: 5 })
+  await serveRelay(lab, 'two', { delay: 10 })
+  const servers = [turn('one'), turn('two')]
+  const a = await relayedPeer(lab.host('a', { behind: lab.router('ra', HARD) }), 'b', servers)
+  const b = await relayedPeer(lab.host('b', { behind: lab.router('rb', HARD) }), 'a', servers)
+  const [endA, endB] = lab.channel<Signal>()
+  // Neither knows that the other is one of ours.
+  const plain = ({ v, ufrag, pwd, candidates }: Signal): Signal => ({ v, ufrag, pwd, candidates })
+  a.session.on('signal', (signal) => endA.send(plain(signal)))
+  b.session.on('signal', (signal) => endB.send(plain(signal)))
+  endA.onMessage((signal) => void a.session.signal(signal))
+  endB.onMessage((signal) => void b.session.signal(signal))
+  await lab.until(Promise.all([a.session.ready, b.session.ready]))
+  const flow = stream(lab, a, b)
+  await lab.run(3_000)
+  for (const { session } of [a, b]) expect(session.explain().pairs.filter(({ nominated }) => nominated)).toHaveLength(1)
+  one.host.link.set({ loss: 1 })
+  await lab.run(15_000)
+  flow.stop()
+  await lab.run(1_000)
+  for (const end of ['a', 'b'] as const) {
+    expect(flow.paths[end].length).toBeLessThanOrEqual(2)
+    expect(flow.flow(end).longestGap).toBeLessThan(2_000)
+  }
+})
+
+it.each([0.05, 0.2])('%d of the packets lost each way for five minutes are no reason to leave it', async (loss) => {
+  const lab = createLab({ seed: 5 })
+  for (const [i, name] of ['one', 'two', 'three'].entries()) await serveRelay(lab, name, { delay: 5 + 5 * i })
+  const servers = ['one', 'two', 'three'].map((name) => turn(name))
+  const host = lab.host('a', { behind: lab.router('ra', HARD) })
+  const a = await relayedPeer(host, 'b', servers)
+  const b = await relayedPeer(lab.host('b', { behind: lab.router('rb', HARD) }), 'a', servers)
+  join(lab, a, b)
+  await lab.until(Promise.all([a.session.ready, b.session.ready]))
+  await lab.run(5_000)
+  host.link.set({ loss })
+  let changes = 0
+  for (const { session } of [a, b]) session.on('path', () => changes++)
+  for (let second = 0; second < 300; second++) {
+    for (const { session } of [a, b]) session.send(new Uint8Array(100))
+    await lab.run(1_000)
+  }
+  expect(changes).toBeLessThanOrEqual(4)
+  expect([a.session.state, b.session.state]).toEqual(['connected', 'connected'])
 })
