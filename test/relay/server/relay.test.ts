@@ -79,6 +79,18 @@ describe('createRelay', () => {
     ])
   })
 
+  it('draws another port where the first one is free for UDP and taken for TCP', async () => {
+    const network = new CountingNetwork(createLab().host('relay'))
+    let refusals = 0
+    const { listen } = network
+    network.listen = (options, accept) => listen.call(network, refusals++ === 0 ? { ...options, ip: '192.0.2.99' } : options, accept)
+    const relay = await createRelay({ network, users: USERS, port: 0, addresses: ['203.0.113.1'] })
+    expect(relay.addresses.udp.map(({ key }) => key)).toEqual(relay.addresses.tcp.map(({ key }) => key))
+    expect(refusals).toBeGreaterThan(1)
+    await relay.close()
+    expect(network.left).toEqual(NOTHING_LEFT)
+  })
+
   it('says in URIs what clients can reach, when it listens on the wildcard', async () => {
     const { relay } = await setStage()
     expect(relay.uris).toEqual([
