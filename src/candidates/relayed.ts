@@ -138,6 +138,8 @@ export class RelayGatherer {
   /** Where sessions want to meet their peers. */
   readonly #meetings = new Map<object, Entry>()
   #distances: readonly (readonly [server: string, rtt: number])[] = []
+  /** Of all servers: where one may send us without TLS (RFC 8489 10). */
+  readonly #named: Address[] = []
   readonly #starting = new Set<Entry>()
   readonly #bases = new Map<Allocation, { readonly entry: Entry; readonly bases: readonly RelayBase[] }>()
   /** What was told of each server last. */
@@ -199,12 +201,14 @@ export class RelayGatherer {
   addServer({ text, uri, addresses, credentials }: RelayServer): void {
     const { network, timers, ca, outlet } = this.#options
     const { clock } = network
+    this.#named.push(...addresses)
     const client = new RelayClient({
       network,
       timers,
       uri,
       text,
       addresses,
+      named: this.#named,
       families: [4, 6],
       ...(ca === undefined ? {} : { ca }),
       credentials: async () => {

@@ -81,6 +81,11 @@ export const RECONSIDER = { first: 5_000, rounds: 12, later: 15_000 }
 export const RECONSIDERED_PAIRS = 6
 /** Longest wait for a better pair before the one regular nomination toward a foreign agent. */
 export const NOMINATION_WAIT = 150
+/**
+ * What works is left for a better pair once the peer's own check came there and was answered: our data follows the answer then. Before that the
+ * peer may not know the pair for valid, and can keep a few datagrams only. Later than this after the pair is valid here nobody waits for that.
+ */
+export const CHANGE_WAIT = 1_000
 /** A pair of the same kind must be this much faster to take over. */
 export const RTT_MARGIN = 10
 /** And no sooner than this after the last change. */

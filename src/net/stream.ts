@@ -42,7 +42,10 @@ export interface TlsIdentity {
 }
 
 export interface ListenOptions extends BindOptions {
-  /** TLS on top: a stream is accepted once its handshake is over. */
+  /**
+   * TLS on top. A stream is accepted before its handshake, so that those who never begin one can be counted and closed; what is written to it
+   * waits until then.
+   */
   readonly tls?: TlsIdentity
 }
 

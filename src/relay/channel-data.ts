@@ -2,6 +2,7 @@
  * ChannelData (RFC 8656 12.4): a channel number, a length and the data. Four bytes in place of an indication's 36 and more. Framing on a
  * stream is in stream-framer.ts.
  */
+import { Slab } from './slab.ts'
 
 /** The numbers that a client may bind (RFC 8656 12). */
 export const FIRST_CHANNEL = 0x4000
@@ -17,6 +18,8 @@ export const MOST_CHANNELS: number = LAST_CHANNEL - FIRST_CHANNEL + 1
 export const CHANNEL_HEADER_LENGTH = 4
 
 const LONGEST_PAYLOAD = 0xffff
+
+const slab = new Slab()
 
 /** By the first byte alone, which begins with 0b01 (RFC 5766 11.4): no proof that the rest makes sense. */
 export function looksLikeChannelData(data: Uint8Array): boolean {
@@ -35,14 +38,14 @@ export function channelPayload(data: Uint8Array): Uint8Array | undefined {
 }
 
 /**
- * Header and payload in one new buffer, zero-padded to 4 bytes where asked for, as streams have it (RFC 8656 12.5).
+ * Header and payload in one piece of new memory, zero-padded to 4 bytes where asked for, as streams have it (RFC 8656 12.5).
  * @throws RangeError for a payload above 65,535 bytes
  */
 export function encodeChannelData(channel: number, payload: Uint8Array, padded: boolean): Uint8Array {
   const { length } = payload
   if (length > LONGEST_PAYLOAD) throw new RangeError(`ChannelData carries at most ${LONGEST_PAYLOAD} bytes, not ${length}`)
   const end = CHANNEL_HEADER_LENGTH + length
-  const data = new Uint8Array(padded ? (end + 3) & ~3 : end)
+  const data = slab.take(padded ? (end + 3) & ~3 : end)
   writeChannelHeader(data, channel, length)
   data.set(payload, CHANNEL_HEADER_LENGTH)
   return data

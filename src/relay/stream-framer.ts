@@ -2,7 +2,7 @@
  * Cuts a TCP or TLS stream into STUN messages and ChannelData (RFC 8656 3.1 and 12.5, RFC 8489 6.2.2). A frame that lies within one chunk is
  * a view of it; only one that is split is put together, in memory that grows with what has come, not with what a header promises.
  */
-import { CHANNEL_HEADER_LENGTH } from './channel-data.ts'
+import { CHANNEL_HEADER_LENGTH, LAST_CHANNEL } from './channel-data.ts'
 
 /** Both kinds tell their length in the first four bytes. */
 const LENGTH_KNOWN = 4
@@ -11,9 +11,18 @@ const STUN_HEADER_LENGTH = 20
 const LONGEST = CHANNEL_HEADER_LENGTH + 0x10000
 const FIRST_ROOM = 256
 
+export interface FramerLimits {
+  /** Bytes of a frame, above which the stream is given up; the longest that the formats allow by default. */
+  readonly longest?: number
+  /** The highest channel that the other side may use; that of RFC 8656 by default. */
+  readonly lastChannel?: number
+}
+
 export class StreamFramer {
   readonly #frame: (data: Uint8Array) => void
   readonly #longest: number
+  /** The highest first byte of a frame. */
+  readonly #lastFirst: number
   /** The beginning of a frame whose end has not come. */
   #partial: Uint8Array = new Uint8Array(0)
   #filled = 0
@@ -21,11 +30,11 @@ export class StreamFramer {
 
   /**
    * @param frame gets each STUN message, or ChannelData without its padding; the memory is the receiver's
-   * @param longest bytes of a frame, above which the stream is given up; the longest that the formats allow by default
    */
-  constructor(frame: (data: Uint8Array) => void, longest: number = LONGEST) {
+  constructor(frame: (data: Uint8Array) => void, { longest = LONGEST, lastChannel = LAST_CHANNEL }: FramerLimits = {}) {
     this.#frame = frame
     this.#longest = longest
+    this.#lastFirst = lastChannel >> 8
   }
 
   /** Bytes of a frame that has begun and not ended. */
@@ -42,10 +51,10 @@ export class StreamFramer {
     while (!this.#over && at < chunk.length) {
       const left = chunk.length - at
       if (left < LENGTH_KNOWN) {
-        if ((chunk[at] as number) >= 0x50) this.close()
+        if ((chunk[at] as number) > this.#lastFirst) this.close()
         break
       }
-      const size = sizeOf(chunk, at)
+      const size = this.#sizeOf(chunk, at)
       if (size === 0 || size > this.#longest) this.close()
       else if (size > left) break
       else {
@@ -73,7 +82,7 @@ export class StreamFramer {
       this.#keep(chunk.subarray(0, at))
       if (this.#filled < LENGTH_KNOWN) return at
     }
-    const size = sizeOf(this.#partial, 0)
+    const size = this.#sizeOf(this.#partial, 0)
     if (size === 0 || size > this.#longest) {
       this.close()
       return at
@@ -87,6 +96,16 @@ export class StreamFramer {
       this.#deliver(whole, 0, size)
     }
     return end
+  }
+
+  /** Bytes of the frame with its padding; 0 when it is none. */
+  #sizeOf(data: Uint8Array, at: number): number {
+    const first = data[at] as number
+    const length = uint16(data, at + 2)
+    if (first > this.#lastFirst) return 0
+    if (first >= 0x40) return (CHANNEL_HEADER_LENGTH + length + 3) & ~3
+    // RFC 8489 5: the top two bits are zero, and the length counts whole words.
+    return (length & 3) === 0 ? STUN_HEADER_LENGTH + length : 0
   }
 
   #keep(bytes: Uint8Array): void {
@@ -104,16 +123,6 @@ export class StreamFramer {
     const unpadded = ((data[at] as number) & 0xc0) === 0x40 ? CHANNEL_HEADER_LENGTH + uint16(data, at + 2) : size
     this.#frame(data.subarray(at, at + unpadded))
   }
-}
-
-/** Bytes of the frame with its padding; 0 when it is none. */
-function sizeOf(data: Uint8Array, at: number): number {
-  const first = data[at] as number
-  const length = uint16(data, at + 2)
-  // As far as RFC 5766 11 went: whether such a channel can be bound is not said here.
-  if ((first & 0xc0) === 0x40) return (CHANNEL_HEADER_LENGTH + length + 3) & ~3
-  // RFC 8489 5: the top two bits are zero, and the length counts whole words.
-  return first < 0x40 && (length & 3) === 0 ? STUN_HEADER_LENGTH + length : 0
 }
 
 function uint16(data: Uint8Array, at: number): number {

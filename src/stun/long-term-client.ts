@@ -40,6 +40,8 @@ export type Reaction =
   /** Send the request again, as a new transaction and through `authenticate` again. */
   { readonly kind: 'retry' } | { readonly kind: 'give-up'; readonly reason: string }
 
+/** Bytes of REALM and of NONCE (RFC 8489 14.9, 14.10). Making a key of a longer realm may take time that grows with its square. */
+const LONGEST_TEXT = 763
 const RETRY: Reaction = Object.freeze({ kind: 'retry' })
 const UNAUTHENTICATED: Attempt = Object.freeze({ challenge: undefined })
 
@@ -117,6 +119,8 @@ export class LongTermCredential {
     const nonce = response.value(Attribute.Nonce)
     const realm = response.value(Attribute.Realm) ?? (stale ? used?.realm : undefined)
     if (nonce === undefined || realm === undefined) return giveUp(`error ${error.code} without REALM or NONCE`)
+    if (nonce.length > LONGEST_TEXT || realm.length > LONGEST_TEXT)
+      return giveUp(`error ${error.code} with a REALM or NONCE that is too long`)
     const algorithms = response.value(Attribute.PasswordAlgorithms)
     if (algorithms === undefined && featuresOf(nonce)?.passwordAlgorithms === true) {
       // RFC 8489 9.2.1: the nonce says that there was a list. Someone on the path took it away.

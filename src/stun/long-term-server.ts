@@ -42,6 +42,8 @@ export type Verdict =
   | { readonly kind: 'rejected'; readonly code: 400 | 401 | 438; readonly reason: string }
 export type Rejection = Verdict & { readonly kind: 'rejected' }
 
+/** Bytes of USERNAME (RFC 8489 14.3). A longer one is nobody's, and bringing it to its normal form may take time that grows with its square. */
+const LONGEST_USERNAME = 508
 /** Keys that are remembered; a hash each is the price of forgetting one. */
 const KEYS_KEPT = 1024
 /** Nonces tell their age only up to two years. */
@@ -148,8 +150,9 @@ export class LongTermVerifier {
   }
 
   #usernameOf(request: Message): string | undefined {
-    if (request.has(Attribute.Username)) {
-      const username = request.text(Attribute.Username)
+    const name = request.value(Attribute.Username)
+    if (name !== undefined) {
+      const username = name.length > LONGEST_USERNAME ? undefined : request.text(Attribute.Username)
       return username === undefined ? undefined : opaqueString(username)
     }
     const hash = request.value(Attribute.Userhash)

@@ -16,6 +16,7 @@ export const CLASSES: readonly MessageClass[] = ['request', 'indication', 'succe
 
 export const HEADER_LENGTH = 20
 const FINGERPRINT_XOR = 0x5354554e
+const MOST_UNKNOWN = 32
 const NONE: readonly number[] = Object.freeze([])
 
 const strictDecoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
@@ -173,14 +174,17 @@ export class Message {
     return types
   }
 
-  /** Comprehension-required types that are here and not in `known`, each once: what a 420 lists (RFC 8489 6.3.1). */
+  /**
+   * Comprehension-required types that are here and not in `known`, each once: what a 420 lists (RFC 8489 6.3.1). Of very many the first
+   * 32: a large datagram has room for thousands, and comparing each with each would take long.
+   */
   unknownRequired(known: ReadonlySet<number>): readonly number[] {
     let unknown: number[] | undefined
     for (let at = HEADER_LENGTH; at < this.#end; at = after(this.data, at)) {
       const type = uint16(this.data, at)
       if (type >= 0x8000 || known.has(type)) continue
       unknown ??= []
-      if (!unknown.includes(type)) unknown.push(type)
+      if (!unknown.includes(type) && unknown.push(type) === MOST_UNKNOWN) break
     }
     return unknown ?? NONE
   }

@@ -193,6 +193,7 @@ await page.evaluate(
         connection.restartIce()
         return offer()
       },
+      leave: () => connection.close(),
     })
     if (!controlling) return
     // Whoever offers controls (RFC 8839 4.2.1); the answerer waits for the offer.
@@ -218,6 +219,9 @@ createInterface({ input: process.stdin })
     take(JSON.parse(line)).catch((error) => print({ failed: String(error) }))
   })
   .on('close', async () => {
+    // It lets go of its allocation, unless it is gone too soon.
+    await page.evaluate('leave()')
+    await new Promise((resolve) => setTimeout(resolve, 100))
     await browser.close()
     process.exit()
   })

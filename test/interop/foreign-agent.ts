@@ -49,6 +49,8 @@ export interface Foreign {
   readonly keepsNonce?: string
   /** Why it does not refresh a short-lived allocation in time. */
   readonly keepsPace?: string
+  /** Why its allocation lives on when it has left. */
+  readonly abandons?: string
   /** Compiles it, where that has to be. Any number of times. */
   readonly prepare?: () => Promise<void>
   /** Why it cannot. */
@@ -72,6 +74,7 @@ export const AGENTS: readonly Foreign[] = [
     needs: {},
     relays: ['udp', 'tcp', 'tls'],
     keepsNonce: 'werift 0.24 passes over a 438 without integrity, and leaves the old integrity in the request that it sends again',
+    abandons: 'werift closes its socket',
   },
   {
     name: 'aioice',
@@ -102,6 +105,7 @@ export const AGENTS: readonly Foreign[] = [
     needs: {},
     relays: ['udp'],
     keepsPace: 'libjuice refreshes an allocation after nine minutes, whatever the server says of its life',
+    abandons: 'libjuice closes its socket',
     cannot: {
       data: "libdatachannel's data is DTLS, and goes both ways in webrtc.test.ts",
       lite: 'libdatachannel has no lite agent',

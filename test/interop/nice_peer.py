@@ -232,6 +232,9 @@ def main():
     GLib.io_add_watch(sys.stdin.fileno(), GLib.PRIORITY_DEFAULT, GLib.IO_IN | GLib.IO_HUP, on_input)
     peer.agent.gather_candidates(peer.stream)
     loop.run()
+    # It lets go of its allocation.
+    peer.agent.close_async(lambda *_: loop.quit())
+    loop.run()
 
 
 main()

@@ -164,6 +164,60 @@ describe('network namespaces', requires(KERNEL), () => {
     expect(await any.receive()).toEqual({ text: 'c', ip: other.ip4, port: 9999 })
   })
 
+  it('a router without UDP passes none, either way', async () => {
+    const router = await net.router('home', { udp: false })
+    const inside = await net.host('inside', { behind: router })
+    await net.forward(router, inside, 4000)
+    const [host, remote] = [await Peer.start(net, inside, 4000), await Peer.start(net, server, 3478)]
+    await host.send('out', server.ip4, 3478)
+    await remote.send('in', router.ip4, 4000)
+    // What the two sent came earlier to the same hosts: it would have been heard first.
+    const neighbour = await Peer.start(net, await net.host('neighbour', { behind: router }), 5000)
+    await neighbour.send('from-home', inside.ip4, 4000)
+    const stranger = await Peer.start(net, other, 9999)
+    await stranger.send('from-outside', server.ip4, 3478)
+    expect([(await host.receive()).text, (await remote.receive()).text]).toEqual(['from-home', 'from-outside'])
+  })
+
+  it('a wall stands between two addresses alone, until it is lifted', async () => {
+    const { router, host, servers } = await behind({})
+    await net.wall(router, server.ip4, server.ip6)
+    await host.send('three', server.ip4, 3478)
+    await host.send('three', other.ip4, 3478)
+    await servers[0].send('answer', router.ip4, 4000)
+    await servers[1].send('of-the-other', router.ip4, 4000)
+    expect([(await servers[1].receive()).text, (await host.receive()).text]).toEqual(['three', 'of-the-other'])
+    await net.liftWall(router)
+    await host.send('four', server.ip4, 3478)
+    expect((await servers[0].receive()).text).toBe('four')
+    await servers[0].send('answer', router.ip4, 4000)
+    expect((await host.receive()).text).toBe('answer')
+  })
+
+  it('a NAT that starts again has forgotten its flows, and gives other ports', async () => {
+    const { router, host, servers } = await behind({})
+    await net.reboot(router, 4000, 5000)
+    await servers[0].send('to-the-old-port', router.ip4, 4000)
+    await host.send('three', server.ip4, 3478)
+    await host.send('three', other.ip4, 3478)
+    for (const remote of servers) expect(await remote.receive()).toEqual({ text: 'three', ip: router.ip4, port: 5000 })
+    await servers[0].send('to-the-new-port', router.ip4, 5000)
+    expect((await host.receive()).text).toBe('to-the-new-port')
+  })
+
+  it('a host that moves has addresses of the other network, and is reached there', async () => {
+    const [home, elsewhere] = [await net.router('home'), await net.router('elsewhere')]
+    const before = await net.host('inside', { behind: home })
+    const after = await net.move(before, elsewhere)
+    expect([after.ip4, after.ip6].map((ip, i) => ip === [before.ip4, before.ip6][i])).toEqual([false, false])
+    const [host, remote] = [await Peer.start(net, after, 4000), await Peer.start(net, server, 3478)]
+    const [host6, remote6] = [await Peer.start(net, after, 4000, after.ip6), await Peer.start(net, server, 3478, server.ip6)]
+    await host.send('hello', server.ip4, 3478)
+    await host6.send('hello', server.ip6, 3478)
+    expect(await remote.receive()).toEqual({ text: 'hello', ip: elsewhere.ip4, port: 4000 })
+    expect(await remote6.receive()).toEqual({ text: 'hello', ip: after.ip6, port: 4000 })
+  })
+
   it('a home behind a carrier is translated twice', async () => {
     const carrier = await net.router('carrier', { carrier: true, nat: { kind: 'random' } })
     const home = await net.router('home', { behind: carrier })

@@ -281,7 +281,8 @@ function familiesOf({ ip4, ip6 }: Node): readonly Family[] {
 function ruleset({ nat = { kind: 'masquerade' }, carrier = false, filter = !carrier, input = 'drop', udp = true }: RouterOptions): string {
   // Nothing from outside is new and for the inside, but what `forward` let in. Neighbour discovery is not the business of a firewall.
   const forward = filter ? 'iifname wan ct state established,related accept; iifname wan ct status dnat accept; iifname wan drop;' : ''
-  const blocked = udp ? '' : 'meta l4proto udp drop;'
+  // Of a bridge, some kernels have packets within the network come by here, too.
+  const blocked = udp ? '' : 'iifname wan meta l4proto udp drop; oifname wan meta l4proto udp drop;'
   const own = input === 'drop' ? 'iifname wan ct state new,invalid meta l4proto != icmpv6 drop;' : ''
   return `
 table inet filter {

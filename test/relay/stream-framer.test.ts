@@ -21,7 +21,7 @@ function concat(parts: readonly Uint8Array[]): Uint8Array {
 /** A framer and what came out of it. */
 function framing(longest?: number): { readonly framer: StreamFramer; readonly frames: Uint8Array[] } {
   const frames: Uint8Array[] = []
-  return { framer: new StreamFramer((data) => frames.push(data), longest), frames }
+  return { framer: new StreamFramer((data) => frames.push(data), longest === undefined ? {} : { longest }), frames }
 }
 
 describe('C68 a stream', () => {

@@ -327,6 +327,35 @@ describe('bid-down attacks', () => {
   })
 })
 
+describe('texts that are longer than they may be', () => {
+  it('RFC 8489 14.3: a user name of 509 bytes is that of nobody, one of 508 is good', () => {
+    const [longest, longer] = ['e\u0301'.repeat(169).padEnd(339, '!'), 'e\u0301'.repeat(169).padEnd(340, '!')]
+    expect([longest, longer].map((name) => new TextEncoder().encode(name).length)).toEqual([508, 509])
+    // As they come: the client's side would bring them to a shorter form.
+    const claimed = (name: string): unknown => {
+      const writer = new MessageWriter().start('request', Method.Allocate, ID).text(Attribute.Username, name)
+      writer.text(Attribute.Realm, REALM).text(Attribute.Nonce, 'any').bytes(Attribute.MessageIntegrity, new Uint8Array(20))
+      return serverOf().read(Message.read(writer.finish().slice())!, CLIENT, 0)
+    }
+    expect(claimed(longest)).toMatchObject({ username: longest.normalize('NFC') })
+    expect(claimed(longer)).toMatchObject({ username: undefined })
+  })
+
+  it.each([
+    ['REALM', Attribute.Realm],
+    ['NONCE', Attribute.Nonce],
+  ])('RFC 8489 14.9, 14.10: a %s of 764 bytes is not answered', (name, type) => {
+    const { attempt } = exchange(serverOf(), new LongTermCredential('alice', 'wonder'))
+    const reaction = (length: number): unknown => {
+      const writer = new MessageWriter().start('error', Method.Allocate, ID).errorCode(401, '')
+      for (const one of [Attribute.Realm, Attribute.Nonce]) writer.text(one, (one === type ? 'x' : 'y').repeat(one === type ? length : 5))
+      return new LongTermCredential('alice', 'wonder').react(Message.read(writer.finish().slice())!, attempt)
+    }
+    expect([name, reaction(763)]).toEqual([name, { kind: 'retry' }])
+    expect(reaction(764)).toEqual({ kind: 'give-up', reason: 'error 401 with a REALM or NONCE that is too long' })
+  })
+})
+
 describe('requests and responses that lack something', () => {
   it.each(['Username', 'Realm', 'Nonce'] as const)('RFC 8489 9.2.4: a request without %s is a bad one', (missing) => {
     const server = serverOf()

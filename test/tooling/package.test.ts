@@ -28,12 +28,13 @@ it('the package holds only what its users need: the build, the sources it points
     'docs/lab.md',
     'docs/other-agents.md',
     'docs/picture.svg',
+    'docs/scaling.md',
     'package.json',
   ])
 })
 
-it('the package stays small: under 600 kB to download', () => {
-  expect(pack().size).toBeLessThan(600_000)
+it('the package stays small: under 900 kB to download', () => {
+  expect(pack().size).toBeLessThan(900_000)
 })
 
 it('every dependency at run time is one that was agreed on, and has a job in src/', () => {

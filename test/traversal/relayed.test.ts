@@ -174,6 +174,30 @@ describe('several relays', () => {
     for (const end of ['a', 'b'] as const) expect(flow.flow(end).longestGap).toBeLessThan(2_000)
   })
 
+  it.each([0, 5_000, 60_000])(
+    'a dead one is replaced within three seconds also where the other has lost its allocations, %i ms before',
+    async (before) => {
+      const lab = createLab({ seed: 12 })
+      const first = await serveRelay(lab, 'one', { delay: 2 })
+      const second = await serveRelay(lab, 'two', { delay: 10 })
+      const servers = [turn('one'), turn('two')]
+      const a = await relayedPeer(lab.host('a', { behind: lab.router('ra', HARD) }), 'b', servers)
+      const b = await relayedPeer(lab.host('b', { behind: lab.router('rb', HARD) }), 'a', servers)
+      join(lab, a, b)
+      await lab.until(Promise.all([a.session.ready, b.session.ready]))
+      const flow = stream(lab, a, b)
+      await lab.run(3_000)
+      await second.relay.close()
+      second.relay = await startRelay(second.host)
+      await lab.run(before)
+      first.host.link.set({ loss: 1 })
+      await lab.run(5_000)
+      flow.stop()
+      await lab.run(1_000)
+      for (const end of ['a', 'b'] as const) expect(flow.flow(end).longestGap).toBeLessThan(3_000)
+    },
+  )
+
   it('is not noticed when it dies while a direct path carries the data', async () => {
     const lab = createLab({ seed: 9 })
     const one = await serveRelay(lab, 'one')

@@ -4,36 +4,26 @@
  */
 import { Address } from '../address.ts'
 
-/** Remotes kept before starting over. A session needs one or two; a sprayed source address costs no more than this. */
+/** Remotes kept before starting over. A session needs one or two; sprayed source addresses cost no more than this, 10 MB. */
 const LIMIT = 16_384
 
-export class Remotes {
+class RemoteTable {
   readonly #limit: number
-  /** None for a socket that hears from nobody: a relay may have thousands of them. */
-  #byIp: Map<string, Map<number, Address>> | undefined
+  #byIp = new Map<string, Map<number, Address>>()
   #size = 0
-  #lastIp = ''
-  #lastPort = 0
-  #last: Address | undefined
 
-  constructor(limit: number = LIMIT) {
+  constructor(limit: number) {
     this.#limit = limit
   }
 
-  /** `ip` as the system writes it, zone included. Undefined for what is no address. */
   get(ip: string, port: number): Address | undefined {
-    if (port === this.#lastPort && ip === this.#lastIp) return this.#last
-    const address = this.#byIp?.get(ip)?.get(port) ?? this.#add(ip, port)
-    this.#lastIp = ip
-    this.#lastPort = port
-    this.#last = address
-    return address
+    return this.#byIp.get(ip)?.get(port) ?? this.#add(ip, port)
   }
 
   #add(ip: string, port: number): Address | undefined {
     const address = Address.tryOf(ip, port)
     if (address === undefined) return undefined
-    if (this.#byIp === undefined || this.#size >= this.#limit) {
+    if (this.#size >= this.#limit) {
       this.#byIp = new Map()
       this.#size = 0
     }
@@ -44,6 +34,32 @@ export class Remotes {
     }
     ports.set(port, address)
     this.#size++
+    return address
+  }
+}
+
+/** One for all sockets of the process: a relay may have thousands of them, and whoever wants can spray each. */
+const ALL = new RemoteTable(LIMIT)
+
+/** Those of one socket. */
+export class Remotes {
+  readonly #table: RemoteTable
+  #lastIp = ''
+  #lastPort = 0
+  #last: Address | undefined
+
+  /** @param limit remotes kept, in a table of its own; by default the one that all share */
+  constructor(limit?: number) {
+    this.#table = limit === undefined ? ALL : new RemoteTable(limit)
+  }
+
+  /** `ip` as the system writes it, zone included. Undefined for what is no address. */
+  get(ip: string, port: number): Address | undefined {
+    if (port === this.#lastPort && ip === this.#lastIp) return this.#last
+    const address = this.#table.get(ip, port)
+    this.#lastIp = ip
+    this.#lastPort = port
+    this.#last = address
     return address
   }
 }

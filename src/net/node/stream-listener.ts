@@ -1,13 +1,11 @@
 /** Listening for streams by node:net, or node:tls, which is loaded when first used. */
 import { createServer, type Server, type Socket } from 'node:net'
+import type { SecureContext } from 'node:tls'
 import { SallyportError } from '../../errors.ts'
 import { Address } from '../address.ts'
 import type { ListenOptions, Stream, StreamListener, TlsIdentity } from '../stream.ts'
 import { checkedBindOptions } from './datagram-socket.ts'
 import { streamOver } from './node-stream.ts'
-
-/** Milliseconds that a stranger may take for the TLS handshake. */
-const HANDSHAKE = 10_000
 
 /** A server, and how it takes another certificate. */
 interface Listening {
@@ -20,11 +18,10 @@ export async function listenForStreams(options: ListenOptions, accept: (stream: 
   checkedBindOptions(options)
   const { family, ip = family === 4 ? '0.0.0.0' : '::', port = 0, reusePort = false, tls } = options
   let closed = false
-  const accepted = (socket: Socket): void => {
-    const remote = Address.tryOf(socket.remoteAddress ?? '', socket.remotePort ?? 0)
-    // A handshake may be over after the listener.
+  const accepted = (socket: Socket, tcp: Socket): void => {
+    const remote = Address.tryOf(tcp.remoteAddress ?? '', tcp.remotePort ?? 0)
     if (remote === undefined || closed) socket.on('error', () => {}).destroy()
-    else accept(streamOver(socket, socket, remote))
+    else accept(streamOver(socket, tcp, remote))
   }
   const { server, renew } = tls === undefined ? tcpServer(accepted) : await tlsServer(tls, accepted)
   // Node.js before 22.12 does not know reusePort and passes over it.
@@ -45,18 +42,24 @@ export async function listenForStreams(options: ListenOptions, accept: (stream: 
   return { local: Address.of(bound.address, bound.port), renew, close }
 }
 
-function tcpServer(accepted: (socket: Socket) => void): Listening {
-  return { server: createServer({ noDelay: true }, accepted), renew: () => {} }
+/** What a connection becomes, with the socket below it. */
+type Accepted = (socket: Socket, tcp: Socket) => void
+
+function tcpServer(accepted: Accepted): Listening {
+  return { server: createServer({ noDelay: true }, (socket) => accepted(socket, socket)), renew: () => {} }
 }
 
-async function tlsServer(tls: TlsIdentity, accepted: (socket: Socket) => void): Promise<Listening> {
-  const { createServer: createTlsServer } = await import('node:tls')
-  const server = identified(() =>
-    createTlsServer({ cert: tls.cert, key: tls.key, minVersion: 'TLSv1.2', handshakeTimeout: HANDSHAKE, noDelay: true }, accepted),
-  )
-  // Who fails at the handshake is disconnected by it; there is nobody to tell.
-  server.on('tlsClientError', () => {})
-  return { server, renew: ({ cert, key }) => identified(() => server.setSecureContext({ cert, key, minVersion: 'TLSv1.2' })) }
+/** Not a server of node:tls: that one tells of a connection when its handshake is over, and bounds nobody who never begins one. */
+async function tlsServer(tls: TlsIdentity, accepted: Accepted): Promise<Listening> {
+  const { createSecureContext, TLSSocket } = await import('node:tls')
+  const contextOf = ({ cert, key }: TlsIdentity): SecureContext =>
+    identified(() => createSecureContext({ cert, key, minVersion: 'TLSv1.2' }))
+  let secureContext = contextOf(tls)
+  const server = createServer({ noDelay: true }, (tcp) => accepted(new TLSSocket(tcp, { isServer: true, secureContext }), tcp))
+  const renew = (renewed: TlsIdentity): void => {
+    secureContext = contextOf(renewed)
+  }
+  return { server, renew }
 }
 
 function identified<T>(use: () => T): T {

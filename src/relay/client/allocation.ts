@@ -12,7 +12,7 @@ import type { Grant } from './establishment.ts'
 import { endLifetime, Lease } from './lease.ts'
 import { type AllocationControl, type Permission, Permissions } from './permissions.ts'
 import { refusal, relayError } from './relay-error.ts'
-import type { Answer, Requests } from './requests.ts'
+import { type Answer, type Requests, refusesCredentials } from './requests.ts'
 import type { ConnectionHandler, ServerConnection } from './server-connection.ts'
 
 /** Milliseconds between looks at what is due, and how many of them somebody may be silent before nothing is refreshed for him: 3 minutes. */
@@ -134,7 +134,10 @@ export class Allocation {
       received: () => this.counters.received,
       doubtful: () => parts.owner.doubted(this),
       dead: (words) => this.#die(this.#lostError(words)),
-      refused: (answer) => this.#judge(answer),
+      refused: (answer) => {
+        if (refusesCredentials(answer)) parts.owner.credentialsRefused(this)
+        else this.#judge(answer)
+      },
     })
     const control: AllocationControl = {
       now: () => parts.timers.now(),

@@ -12,7 +12,7 @@ import { endLifetime, LIFETIME_SECONDS } from './lease.ts'
 import { type Leg, race, type Way, waysOf, writeRequestedTransport } from './race.ts'
 import { Redirections } from './redirections.ts'
 import { refusal, relayError } from './relay-error.ts'
-import type { Answer, Requests } from './requests.ts'
+import { type Answer, type Requests, refusesCredentials } from './requests.ts'
 
 /** Ports tried in a row where the server has an allocation for the one that we took (RFC 8656 7.4). */
 const MOST_PORTS = 3
@@ -92,11 +92,15 @@ export class Establishment {
       if (redirected !== undefined) ways = [redirected]
       else if (code === StunError.AllocationMismatch && ++ports <= MOST_PORTS) ways = [{ ...leg.way, after: 0 }]
       else {
-        if (code === StunError.Unauthenticated || code === StunError.WrongCredentials) source.forget()
+        const unknownUser = refusesCredentials(answer)
+        const error = unknownUser
+          ? relayError('ERR_RELAY_CREDENTIALS', text, `refuses user name or password: ${code} ${reason}`.trimEnd())
+          : refusal(text, code, reason)
+        if (unknownUser || code === StunError.WrongCredentials) source.forget()
         // Who gives out credentials may not know that they are over: once more, with what he gives then.
-        if (code !== StunError.Unauthenticated || refused !== undefined) throw refusal(text, code, reason)
+        if (!unknownUser || refused !== undefined) throw error
         refused = credentials
-        if (sameCredentials(await within(source.get(), signal), refused)) throw refusal(text, code, reason)
+        if (sameCredentials(await within(source.get(), signal), refused)) throw error
         ways = [{ ...leg.way, after: 0 }]
       }
     }
@@ -169,6 +173,10 @@ export class Establishment {
         return { kind: 'refused', answer, credentials }
       }
       const grant = grantOf(answer.message)
+      const { families } = this.#parts
+      if (grant?.relayed.some(({ family }) => families.includes(family)) === false) {
+        throw relayError('ERR_RELAY_FAMILY', text, `has relayed addresses of IPv${grant.relayed[0]?.family} only`)
+      }
       if (grant === undefined) throw relayError('ERR_RELAY_REFUSED', text, 'gave an allocation without its addresses')
       kept = true
       return { kind: 'allocation', leg, grant, credentials }

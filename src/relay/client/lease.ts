@@ -123,6 +123,7 @@ export class Lease {
       write: keepLifetime,
       schedule,
       done: (answer) => {
+        told.cancel()
         if (this.#over) return
         if (answer.kind === 'success') this.#refreshed(answer.message)
         else if (answer.kind === 'error') this.#parts.refused(answer)

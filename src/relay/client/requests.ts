@@ -280,6 +280,11 @@ export class Requests implements Paced {
   }
 }
 
+/** Besides 401: pion, and what is built on it, answers 400 without integrity to a user name or password that is not, or no longer, good. */
+export function refusesCredentials({ code, proven }: Answer & { readonly kind: 'error' }): boolean {
+  return code === StunError.Unauthenticated || (code === StunError.BadRequest && !proven)
+}
+
 function answerOf(message: Message): Answer {
   if (message.class === 'success') return { kind: 'success', message }
   return { kind: 'error', ...(message.errorCode() ?? { code: 0, reason: 'an error without a code' }), message, proven: true }

@@ -1,6 +1,11 @@
 /** Who allocations belong to: credentials, and the users whose quotas they count against. */
+
+import type { Timers } from '../../net/index.ts'
 import type { IntegrityKey, PasswordAlgorithm } from '../../stun/index.ts'
 import { Bandwidth } from './bandwidth.ts'
+
+/** Milliseconds after which a bucket is full whatever was taken from it: before, it must not be forgotten. */
+const BUCKET_MEMORY = 1000
 
 /** The credentials that an allocation was made with. Requests on it must have the same (RFC 8656 5). */
 export interface Owner {
@@ -21,31 +26,44 @@ export interface Account {
 
 export class Accounts {
   readonly #bytesPerSecond: number
+  readonly #timers: Timers
   readonly #accounts = new Map<string, Account>()
+  #users = 0
 
   /** @param bytesPerSecond of each user; Infinity for no limit */
-  constructor(bytesPerSecond: number) {
+  constructor(bytesPerSecond: number, timers: Timers) {
     this.#bytesPerSecond = bytesPerSecond
+    this.#timers = timers
   }
 
+  /** Users who have an allocation. */
   get size(): number {
-    return this.#accounts.size
+    return this.#users
   }
 
-  /** One more allocation. @param now milliseconds on the clock that the bandwidth will be asked with */
-  open(user: string, now: number): Account {
+  /** One more allocation. */
+  open(user: string): Account {
     let account = this.#accounts.get(user)
     if (account === undefined) {
-      const bandwidth = this.#bytesPerSecond === Number.POSITIVE_INFINITY ? undefined : new Bandwidth(this.#bytesPerSecond, now)
+      const bandwidth =
+        this.#bytesPerSecond === Number.POSITIVE_INFINITY ? undefined : new Bandwidth(this.#bytesPerSecond, this.#timers.now())
       account = { user, allocations: 0, bandwidth }
       this.#accounts.set(user, account)
     }
-    account.allocations++
+    if (account.allocations++ === 0) this.#users++
     return account
   }
 
   /** One less. */
   close(account: Account): void {
-    if (--account.allocations === 0) this.#accounts.delete(account.user)
+    if (--account.allocations > 0) return
+    this.#users--
+    if (account.bandwidth === undefined) this.#accounts.delete(account.user)
+    // Who gives up an allocation and makes another must not get another second's worth by it.
+    else this.#timers.after(BUCKET_MEMORY, () => this.#forget(account))
+  }
+
+  #forget(account: Account): void {
+    if (account.allocations === 0 && this.#accounts.get(account.user) === account) this.#accounts.delete(account.user)
   }
 }

@@ -69,7 +69,7 @@ export class Allocations {
 
   constructor(options: AllocationsOptions) {
     this.#options = options
-    this.#accounts = new Accounts(options.bytesPerSecondPerUser)
+    this.#accounts = new Accounts(options.bytesPerSecondPerUser, options.around.timers)
     this.#around = { ...options.around, ended: (allocation, reason) => this.#ended(allocation, reason) }
   }
 
@@ -190,9 +190,9 @@ export class Allocations {
   }
 
   #made({ sockets, reserved, missing }: Opened, wish: AllocateRequest, owner: Owner, link: Link): Created {
-    const { timers, counters } = this.#around
+    const { counters } = this.#around
     const lifetime = this.lifetime(wish.lifetime)
-    const account = this.#accounts.open(owner.user, timers.now())
+    const account = this.#accounts.open(owner.user)
     const allocation = new Allocation(++this.#ids, link, owner, account, sockets, lifetime, this.#around)
     this.#all.add(allocation)
     this.#byTransport[link.transport]++

@@ -14,6 +14,8 @@ export abstract class Link {
   waiting: Uint8Array[] | undefined
   /** Nothing reaches the client any more. */
   gone = false
+  /** Requests of this client that were turned away since it last had an allocation; counted where there is a connection to end. */
+  refusals = 0
 
   constructor(client: Address, transport: RelayTransport) {
     this.client = client
@@ -28,6 +30,8 @@ export abstract class Link {
   abstract channelData(channel: number, payload: Uint8Array): boolean
   /** Sends a Data indication; `payload` is copied. False as above. */
   abstract indication(peer: Address, payload: Uint8Array): boolean
+  /** It was turned away too often: ends the connection, where there is one. */
+  abstract disconnect(): void
   /** The 5-tuple is in use: it has an allocation, or will have. */
   abstract keep(): void
   /** It is in use no more. */

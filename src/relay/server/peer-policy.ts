@@ -7,10 +7,11 @@ import { Address, Prefix } from '../../net/index.ts'
 /** What no option permits: nowhere (RFC 1122 3.2.1.3), groups, reserved, and tunnels that lead back (RFC 6156 9.1). */
 const NEVER = prefixes('0.0.0.0/8 224.0.0.0/4 240.0.0.0/4 ff00::/8 2001::/32 2002::/16')
 
-/** The special-purpose registries (RFC 6890) and what is private, beside those above. */
+/** The special-purpose registries (RFC 6890), as far as they are not reached from everywhere, and what is private, beside those above. */
 const DENIED_BY_DEFAULT = prefixes(
   '10.0.0.0/8 100.64.0.0/10 127.0.0.0/8 169.254.0.0/16 172.16.0.0/12 192.0.0.0/24 192.0.2.0/24 192.88.99.0/24 192.168.0.0/16 198.18.0.0/15',
-  '198.51.100.0/24 203.0.113.0/24 ::1/128 64:ff9b:1::/48 100::/64 2001:db8::/32 fc00::/7 fe80::/10 fec0::/10',
+  '198.51.100.0/24 203.0.113.0/24 ::1/128 64:ff9b:1::/48 100::/64 100:0:0:1::/64 2001:2::/48 2001:10::/28 2001:20::/28 2001:db8::/32',
+  '3fff::/20 5f00::/16 fc00::/7 fe80::/10 fec0::/10',
 )
 
 /** Where an IPv6 address has an IPv4 address in it: the prefix, and the first of its four bytes. */

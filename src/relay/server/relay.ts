@@ -1,4 +1,5 @@
 /** A TURN server (RFC 8656): makes the parts from the options, opens the listeners, and closes all of it. */
+import { SallyportError } from '../../errors.ts'
 import { type Address, type DatagramSocket, type Stream, type StreamListener, Timers, type TlsIdentity } from '../../net/index.ts'
 import { BindingResponder, formatServerUri, LongTermVerifier, OTHER_IP, OTHER_PORT } from '../../stun/index.ts'
 import type { RelayTransport } from '../transport.ts'
@@ -18,6 +19,9 @@ import { Strangers } from './strangers.ts'
 import { StreamClients } from './stream-listener.ts'
 import { TransactionIds } from './transaction-ids.ts'
 import { LISTENER_BUFFER, type UdpGroup, UdpListener } from './udp-listener.ts'
+
+/** Ports that are tried where any will do. */
+const MOST_DRAWS = 8
 
 export interface Relay {
   /** Where it listens, ports filled in; of UDP the primary one of each family comes first in its family. */
@@ -46,9 +50,17 @@ export async function createRelay(options: RelayOptions): Promise<Relay> {
   if (typeof options?.network?.bind !== 'function') {
     throw new TypeError('option network is missing or no Network: take nodeNetwork() of sallyport, or a host of sallyport/lab')
   }
-  const relay = new TurnRelay(options, readSettings(options))
-  await relay.open()
-  return relay
+  const settings = readSettings(options)
+  for (let draws = 1; ; draws++) {
+    const relay = new TurnRelay(options, settings)
+    try {
+      await relay.open()
+      return relay
+    } catch (error) {
+      // The port that was free for UDP is somebody's for TCP: another one is as good.
+      if (settings.port !== 0 || draws >= MOST_DRAWS || !(error instanceof SallyportError) || error.code !== 'ERR_BIND') throw error
+    }
+  }
 }
 
 class TurnRelay implements Relay {
@@ -243,7 +255,12 @@ class TurnRelay implements Relay {
       throw error
     }
     for (const [at, socket] of sockets.entries()) {
-      const listener = new UdpListener(socket, group, at, this.#requests, this.#counters, this.#ids)
+      const listener = new UdpListener(socket, group, at, {
+        requests: this.#requests,
+        counters: this.#counters,
+        ids: this.#ids,
+        lost: ({ key }) => this.#warn(`lost ${key}`, 'sockets', `the listener at ${key} is gone with its address; nobody is served there`),
+      })
       group.listeners.push(listener)
       group.addresses.push(socket.local)
       socket.handle(listener)

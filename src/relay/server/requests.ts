@@ -14,6 +14,7 @@ import {
   StunError,
 } from '../../stun/index.ts'
 import { FIRST_CHANNEL, LAST_OLD_CHANNEL, looksLikeChannelData, MOST_CHANNELS } from '../channel-data.ts'
+import { Slab } from '../slab.ts'
 import { badRequest, type Failure, fail, readAllocate, readFamily, readLifetime } from './allocate-request.ts'
 import type { Allocation, Surroundings } from './allocation.ts'
 import type { Allocations, Created } from './allocations.ts'
@@ -22,11 +23,13 @@ import type { RelayEvent } from './events.ts'
 import { looksLikeSend } from './indications.ts'
 import { type Link, MOST_WAITING } from './link.ts'
 import { Peer } from './peer-table.ts'
-import { Slab } from './slab.ts'
 import type { Strangers } from './strangers.ts'
 
 /** Bytes of the least Allocate. What is shorter is only good for making answers that are larger. */
 const LEAST_REQUEST = 28
+
+/** Over a connection: the first one, a nonce that has grown old, a mistake. More of them are guesses. */
+const MOST_REFUSALS = 10
 
 /** Bytes for responses that are made at a time. */
 const RESPONSES = 16 * 1024
@@ -187,6 +190,7 @@ export class Requests {
     const writer = this.#writer.start('error', request.method, request.transactionId)
     verifier.writeRejection(writer, { kind: 'rejected', code, reason: '' }, link.client, wallTime())
     const size = this.#send(request, link)
+    if (link.transport !== 'udp' && ++link.refusals > MOST_REFUSALS) link.disconnect()
     if (bounded) strangers.answered(size)
     around.counters.error(code)
     if (user === undefined) return

@@ -3,7 +3,7 @@
  * read is dropped, not kept: relayed data is datagrams, and late ones are worth nothing.
  */
 import { Address, type Stream, type StreamHandler, type Timer, type Timers } from '../../net/index.ts'
-import { encodeChannelData } from '../channel-data.ts'
+import { encodeChannelData, LAST_OLD_CHANNEL } from '../channel-data.ts'
 import { StreamFramer } from '../stream-framer.ts'
 import { dataIndicationLength, writeDataIndication } from './indications.ts'
 import { Link } from './link.ts'
@@ -114,7 +114,7 @@ class StreamLink extends Link implements StreamHandler {
     this.source = source
     this.#stream = stream
     this.#clients = clients
-    this.#framer = new StreamFramer((frame) => this.#frame(frame))
+    this.#framer = new StreamFramer((frame) => this.#frame(frame), { lastChannel: LAST_OLD_CHANNEL })
   }
 
   start(): void {
@@ -170,9 +170,14 @@ class StreamLink extends Link implements StreamHandler {
     return true
   }
 
+  disconnect(): void {
+    this.destroy()
+  }
+
   /** Only an allocation makes it more than a stranger. */
   keep(): void {
     if (this.allocation === undefined) return
+    this.refusals = 0
     this.#timer?.cancel()
     this.#timer = undefined
     this.#clients.befriend(this)

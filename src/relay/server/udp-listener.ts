@@ -1,10 +1,10 @@
 /** A UDP socket that clients send to: which of them a datagram is from, and how theirs are sent. */
 import type { Address, DatagramHandler, DatagramSocket } from '../../net/index.ts'
 import { CHANNEL_HEADER_LENGTH, writeChannelHeader } from '../channel-data.ts'
+import { Slab } from '../slab.ts'
 import { dataIndicationLength, looksLikeSend, writeDataIndication } from './indications.ts'
 import { Link } from './link.ts'
 import type { Requests } from './requests.ts'
-import { Slab } from './slab.ts'
 import type { Counters } from './status.ts'
 import type { TransactionIds } from './transaction-ids.ts'
 
@@ -17,6 +17,14 @@ export interface UdpGroup {
   readonly addresses: Address[]
 }
 
+export interface UdpListenerOptions {
+  readonly requests: Requests
+  readonly counters: Counters
+  readonly ids: TransactionIds
+  /** The socket is gone without having been closed. */
+  readonly lost: (at: Address) => void
+}
+
 export class UdpListener implements DatagramHandler {
   readonly socket: DatagramSocket
   readonly ids: TransactionIds
@@ -25,6 +33,7 @@ export class UdpListener implements DatagramHandler {
   readonly #at: number
   readonly #requests: Requests
   readonly #counters: Counters
+  readonly #lost: (at: Address) => void
   /** Clients that have an allocation, or whose request waits. */
   readonly #links = new Map<string, UdpLink>()
   #from: Address | undefined
@@ -32,13 +41,14 @@ export class UdpListener implements DatagramHandler {
   #full = false
 
   /** @param at position in the group */
-  constructor(socket: DatagramSocket, group: UdpGroup, at: number, requests: Requests, counters: Counters, ids: TransactionIds) {
+  constructor(socket: DatagramSocket, group: UdpGroup, at: number, { requests, counters, ids, lost }: UdpListenerOptions) {
     this.socket = socket
     this.ids = ids
     this.#group = group
     this.#at = at
     this.#requests = requests
     this.#counters = counters
+    this.#lost = lost
   }
 
   datagram(data: Uint8Array, from: Address): void {
@@ -80,6 +90,7 @@ export class UdpListener implements DatagramHandler {
       link.gone = true
       link.allocation?.end('disconnected')
     }
+    this.#lost(this.socket.local)
   }
 
   /** False when it was dropped, because the queue is full. */
@@ -149,6 +160,8 @@ export class UdpLink extends Link {
     writeDataIndication(data, ids.next(), peer, payload)
     return this.#listener.send(data, this.client)
   }
+
+  disconnect(): void {}
 
   keep(): void {
     this.#listener.keep(this)

@@ -33,6 +33,10 @@ describe('remote addresses', () => {
     expect(new Remotes().get('fe80::1%eth0', 4000)?.key).toBe('[fe80::1%eth0]:4000')
   })
 
+  it('are kept once for all sockets, so that spraying many costs no more than spraying one', () => {
+    expect(new Remotes().get('192.0.2.77', 4000)).toBe(new Remotes().get('192.0.2.77', 4000))
+  })
+
   it('are none for what is no address', () => {
     expect(new Remotes().get('localhost', 4000)).toBeUndefined()
   })

@@ -26,26 +26,37 @@ describe('a TLS listener', requires({ commands: { openssl: 'openssl' } }), () =>
     return listener
   }
 
-  it('accepts nobody before the handshake is over, and lives on after one that failed', async () => {
-    let accepted = 0
-    let tell: () => void = () => {}
-    const some = new Promise<void>((resolve) => {
-      tell = resolve
-    })
+  it('accepts whoever connects, hands over nothing before the handshake, and lives on after one that failed', async () => {
+    const heard: string[] = []
+    const ends: Promise<Error | undefined>[] = []
     const { local } = await start((stream) => {
-      accepted++
-      tell()
-      echo(stream)
+      ends.push(
+        new Promise((resolve) => {
+          stream.handle({ data: (chunk) => heard.push(Buffer.from(chunk).toString()), drained: () => {}, closed: resolve })
+        }),
+      )
+      stream.write(Buffer.from('early'))
     })
     const stranger = connect(local.port, local.ip).on('error', () => {})
     const cut = new Promise((resolve) => stranger.once('close', resolve))
     stranger.write('GET / HTTP/1.0\r\n\r\n')
     await cut
-    expect(accepted).toBe(0)
+    expect([ends.length, await ends[0], heard]).toEqual([1, expect.any(Error), []])
     const stream = await streams.dial({ to: local, tls: { serverName: 'old.test', ca: old.cert } })
-    await some
-    expect(accepted).toBe(1)
-    stream.destroy()
+    const greeting = new Promise<string>((resolve) => {
+      stream.handle({ data: (chunk) => resolve(Buffer.from(chunk).toString()), drained: () => {}, closed: () => {} })
+    })
+    expect(await greeting).toBe('early')
+    stream.write(Buffer.from('in order'))
+    stream.end()
+    expect([await ends[1], heard]).toEqual([undefined, ['in order']])
+  })
+
+  it('closes one that never begins a handshake when who accepted it says so', async () => {
+    const { local } = await start((stream) => stream.destroy())
+    const silent = connect(local.port, local.ip).on('error', () => {})
+    await new Promise((resolve) => silent.once('close', resolve))
+    expect(silent.bytesRead).toBe(0)
   })
 
   it('speaks TLS 1.2 and later only (RFC 8996)', async () => {

@@ -61,6 +61,21 @@ describe('an allocation', () => {
     expect(scene.server.asks(Method.CreatePermission)).toEqual([])
   })
 
+  it('of a family that was not wanted is refused, and given back', async () => {
+    const scene = await Scene.open({ client: { families: [6] } })
+    // As a server does that does not know REQUESTED-ADDRESS-FAMILY.
+    scene.server.script = ({ method, authenticated, client }) => {
+      if (method !== Method.Allocate || !authenticated) return 'honest'
+      const relayed = scene.server.address.withPort(50_000)
+      return { success: (w) => void w.address(Attribute.XorRelayedAddress, relayed).address(Attribute.XorMappedAddress, client) }
+    }
+    scene.client.start()
+    scene.client.allocate()
+    await scene.run(200)
+    expect(scene.last('failed').error.code).toBe('ERR_RELAY_FAMILY')
+    expect(scene.server.asks(Method.Refresh).map(({ message }) => message.uint32(Attribute.Lifetime))).toEqual([0])
+  })
+
   it('cannot send more than a datagram holds, before a channel and after, and never throws', async () => {
     const scene = await Scene.allocated()
     for (const length of [65_456, 65_457, 70_000]) scene.allocation.send(new Uint8Array(length), scene.peer.address, true)

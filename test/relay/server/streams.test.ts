@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import type { Stream } from '../../../src/net/index.ts'
-import { Attribute, Message, MessageWriter, Method } from '../../../src/stun/index.ts'
+import { Attribute, LongTermCredential, Message, MessageWriter, Method } from '../../../src/stun/index.ts'
 import { open, say, texts } from '../../lab/talk.ts'
 import { type Stage, setStage } from './stage.ts'
 import { channelData, codeOf, TurnClient } from './turn-client.ts'
@@ -143,6 +143,18 @@ describe('a client over TCP', () => {
 })
 
 describe('connections without an allocation', () => {
+  it('that guess passwords are closed after ten times', async () => {
+    const stage = await setStage()
+    const mallory = await connect(stage)
+    mallory.credential = new LongTermCredential('alice', 'guess')
+    const transport = (writer: MessageWriter): unknown => writer.uint32(Attribute.RequestedTransport, 17 << 24)
+    const first = mallory.write(Method.Allocate, transport)
+    mallory.credential.react((await mallory.exchange(first.data, 100))!, first.attempt!)
+    for (let i = 0; i < 20; i++) mallory.send(mallory.write(Method.Allocate, transport).data)
+    await stage.lab.run(1000)
+    expect([mallory.closed, stage.relay.status().counters.authenticationFailures]).toEqual([true, 10])
+  })
+
   it('are closed after 10 s, whatever they send; those with one are not', async () => {
     const stage = await setStage()
     const [silent, talkative, alice] = [await connect(stage, 'silent'), await connect(stage, 'talkative'), await connect(stage)]

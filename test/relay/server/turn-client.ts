@@ -50,7 +50,7 @@ export class TurnClient {
       (data) => void stream.write(data),
       () => stream.end(),
     )
-    const framer = new StreamFramer((frame) => client.heard.push(frame))
+    const framer = new StreamFramer((frame) => client.heard.push(frame), { lastChannel: 0x7ffe })
     stream.handle({
       data: (chunk) => void framer.push(chunk),
       drained: () => {},

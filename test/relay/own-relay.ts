@@ -8,6 +8,8 @@ import { createRelay, type Relay, type RelayEvent, type RelayOptions, type Relay
 import { makeIdentity } from '../net/tls-identity.ts'
 
 const IPS: Readonly<Record<Family, string>> = { 4: '127.0.0.1', 6: '::1' }
+/** Where relayed addresses are: of IPv4 at one of their own, which tells what came by the relay from what came past it. */
+export const RELAYED: Readonly<Record<Family, string>> = { 4: '127.0.0.2', 6: '::1' }
 
 export type EventOf<Name extends RelayEvent['event']> = Extract<RelayEvent, { readonly event: Name }>
 
@@ -32,12 +34,13 @@ export class OwnRelay {
   /** Its clients all come from one address, and are many: what it bounds for each address is wide. */
   static async start(options: Partial<RelayOptions>): Promise<OwnRelay> {
     const events: RelayEvent[] = []
-    const tls = makeIdentity('localhost')
+    const tls = makeIdentity('localhost', IPS[6])
     const relay = await createRelay({
       network: nodeNetwork(),
       port: 0,
       tlsPort: 0,
       addresses: Object.values(IPS),
+      relayAddresses: Object.values(RELAYED),
       tls,
       peers: { private: true },
       strangers: { perSecond: 1000, burst: 1000 },
