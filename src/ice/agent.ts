@@ -378,7 +378,9 @@ export class IceAgent implements Agent {
       // Should this one stay without an answer; an answer sets the time anew.
       pair.consentAt = now + consentDelay(true, this.#random)
       pair.nextCheckAt = pair.hurried ? now + this.#list.nextInterval(pair) : Number.POSITIVE_INFINITY
-      if (pair.unanswered >= DOUBTFUL_QUESTIONS || (pair.questioned && pair === this.#selected)) pair.base.verify()
+      // A relay is worth asking at once, a NAT only where silence lasts: its servers are not ours to ask for every flow that goes one way.
+      const relayed = pair.base.kind === 'relay' && pair.questioned && pair === this.#selected
+      if (relayed || pair.unanswered >= DOUBTFUL_QUESTIONS) pair.base.verify()
       // Is there another that does, before this one is given up?
       if (pair.questioned && pair === this.#selected && pair.unanswered === DOUBTFUL_QUESTIONS) this.#questionOthers(pair, now)
     } else {

@@ -114,7 +114,8 @@ export class Lease {
     const doubt = { cancel: () => {} }
     this.#doubt = doubt
     const told = this.#parts.timers.after(patience * DOUBT_TOLD, () => {
-      if (this.#doubtful) return
+      // While datagrams come it is more likely that the answers got lost.
+      if (this.#doubtful || received() > before) return
       this.#doubtful = true
       this.#parts.doubtful()
     })
