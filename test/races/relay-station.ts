@@ -6,6 +6,8 @@ import type { RelayAction, Relays } from './schedule.ts'
 import type { WatchedNetwork } from './watched-network.ts'
 
 const PASSWORD = 'secret'
+/** Milliseconds that credentials are good for after the storm: they are replaced in the middle of that time. */
+const CALM_CREDENTIALS = 120_000
 const STUN_PORT = 3478
 const METHOD_BINDING = 1
 
@@ -25,6 +27,8 @@ export class RelayStation {
   #relay: Relay | undefined
   /** Allocations by their number: when they were made, by which relay of those that followed each other. */
   readonly #allocations = new Map<string, number>()
+  /** When each was made, ever. */
+  readonly #made: number[] = []
   #lives = 0
   #silentUntil = 0
   #draining = false
@@ -100,6 +104,10 @@ export class RelayStation {
     return left.length === 0 ? undefined : `${left.length} allocations are left at ${this.name}: ${left.map(([what]) => what).join(', ')}`
   }
 
+  madeSince(time: number): number {
+    return this.#made.filter((at) => at >= time).length
+  }
+
   get allocations(): number {
     return this.#relay?.status().allocations ?? 0
   }
@@ -131,18 +139,27 @@ export class RelayStation {
     if (event.event === 'warning' && event.subject === 'fault') this.#options.broken(`${this.name}: ${event.message}`)
     if (event.event !== 'allocation-created' && event.event !== 'allocation-deleted') return
     const key = `${life}/${event.id} of ${event.user} at ${event.client} (${event.transport})`
-    if (event.event === 'allocation-created') this.#allocations.set(key, this.#options.lab.clock.now())
-    else if (!this.#allocations.delete(key)) this.#options.broken(`${this.name}: an allocation that was never made is gone: ${key}`)
+    if (event.event === 'allocation-created') {
+      const now = this.#options.lab.clock.now()
+      this.#allocations.set(key, now)
+      this.#made.push(now)
+    }
+    if (event.event === 'allocation-deleted' && !this.#allocations.delete(key)) {
+      this.#options.broken(`${this.name}: an allocation that was never made is gone: ${key}`)
+    }
   }
 }
 
-/** What a host gives who asks for its credentials. */
-export function credentialsOf(name: string, { credentials }: Relays, lab: Lab): () => RelayCredentials {
+/**
+ * What a host gives who asks for its credentials. A new allocation for each means other pairs at both ends, so that nothing settles while that
+ * happens every few seconds: once `calm`, they are good for longer.
+ */
+export function credentialsOf(name: string, { credentials }: Relays, lab: Lab, calm: () => boolean): () => RelayCredentials {
   let asked = 0
   return () => {
-    const expiresAt = credentials === 0 ? Number.MAX_SAFE_INTEGER : lab.clock.wallTime() + credentials
-    const username = `${name}${credentials === 0 ? '' : `-${++asked}`} ${expiresAt}`
-    return { username, password: PASSWORD, ...(credentials === 0 ? {} : { expiresAt }) }
+    if (credentials === 0) return { username: `${name} ${Number.MAX_SAFE_INTEGER}`, password: PASSWORD }
+    const expiresAt = lab.clock.wallTime() + (calm() ? CALM_CREDENTIALS : credentials)
+    return { username: `${name}-${++asked} ${expiresAt}`, password: PASSWORD, expiresAt }
   }
 }
 
