@@ -558,8 +558,9 @@ class Storm {
       pending.add(end)
       // Who goes on trying has nothing to tell yet.
       if (isFailedEnd(end) && end.session?.state === 'connecting') pending.delete(end)
-      const connected = end.session?.state === 'connected'
       const settled = (resolved: boolean): void => {
+        // As of now: who goes on trying may have found a path at this very moment.
+        const connected = end.session?.state === 'connected'
         pending.delete(end)
         if (resolved !== connected) this.#fail(end, `ready ${resolved ? 'resolved' : 'rejected'} in state ${end.session?.state}`)
       }
