@@ -10,7 +10,7 @@ import { SendReader } from './indications.ts'
 import { LocalLedger } from './ledger.ts'
 import type { RelayOptions } from './options.ts'
 import { PeerPolicy } from './peer-policy.ts'
-import { RELAYED_BUFFER, RelayedSockets } from './relayed-sockets.ts'
+import { isTaken, RELAYED_BUFFER, RelayedSockets } from './relayed-sockets.ts'
 import { Requests } from './requests.ts'
 import { readSettings, type Settings } from './settings.ts'
 import { Counters, type RelayStatus } from './status.ts'
@@ -50,6 +50,9 @@ export async function createRelay(options: RelayOptions): Promise<Relay> {
   await relay.open()
   return relay
 }
+
+/** Ports drawn where any is good, until one is free for UDP and TCP. */
+const DRAWS = 16
 
 class TurnRelay implements Relay {
   readonly #options: RelayOptions
@@ -213,14 +216,25 @@ class TurnRelay implements Relay {
   async #openGroup(ips: readonly Address[]): Promise<void> {
     const { udp = true, tcp = true, tls } = this.#options
     const { port, tlsPort } = this.#settings
-    const [first] = ips
-    if (first === undefined) return
-    // Whichever is first draws the port where any is good: clients look for UDP and TCP on the same one.
-    const drawn = udp ? await this.#openUdp(ips, port) : port
-    for (const ip of ips) {
-      if (tcp) await this.#listen(ip, drawn, 'tcp')
-      if (tls !== undefined) await this.#listen(ip, tlsPort, 'tls', tls)
+    for (let tries = 1; ; tries++) {
+      // Whichever is first draws the port where any is good: clients look for UDP and TCP on the same one.
+      const drawn = udp ? await this.#openUdp(ips, port) : port
+      try {
+        if (tcp) for (const ip of ips) await this.#listen(ip, drawn, 'tcp')
+        break
+      } catch (error) {
+        if (drawn === port || tries === DRAWS || !isTaken(error)) throw error
+        // Somebody has it for TCP: another one may be free for both.
+        this.#closeGroup(ips)
+      }
     }
+    if (tls !== undefined) for (const ip of ips) await this.#listen(ip, tlsPort, 'tls', tls)
+  }
+
+  /** What was opened last, of these addresses. */
+  #closeGroup(ips: readonly Address[]): void {
+    for (const listener of this.#groups.pop()?.listeners ?? []) listener.close()
+    while (ips.some((ip) => this.#listening.at(-1)?.listener.local.sameIp(ip))) this.#listening.pop()?.listener.close()
   }
 
   /** @returns the primary port */

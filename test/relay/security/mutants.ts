@@ -28,6 +28,9 @@ import {
   xorPeer,
 } from './wire.ts'
 
+/** Of loopback, and nobody else's: what the relay lets through must not get to who has nothing to do with it. */
+export const SINK_IP = '127.0.0.77'
+const SINK: Buffer = ip4(SINK_IP)
 const LONGEST = 1_400
 
 export interface Mutant {
@@ -41,7 +44,7 @@ export class Mutants {
   readonly #peerPort: number
   #made = 0
 
-  /** @param peerPort of a peer on loopback that takes whatever comes */
+  /** @param peerPort of a peer on that address, which takes whatever comes */
   constructor(seed: number, peerPort: number) {
     this.#random = new Random(seed)
     this.#peerPort = peerPort
@@ -96,8 +99,8 @@ export class Mutants {
     const { username, realm, nonce } = credentials
     const proof = Buffer.concat([attribute(0x0006, username), attribute(0x0014, realm), attribute(0x0015, nonce)])
     const peer = (): Buffer => {
-      const ip = random.of([ip4('127.0.0.1'), ip4('127.0.0.1'), ip4('192.0.2.1'), ip4('224.0.0.1'), Buffer.alloc(16, random.below(256))])
-      return xorPeer(ip, random.below(3) === 0 ? random.below(65_536) : this.#peerPort, id)
+      const ip = random.of([SINK, SINK, ip4('192.0.2.1'), ip4('224.0.0.1'), Buffer.alloc(16, random.below(256))])
+      return xorPeer(ip, random.below(3) === 0 ? random.of([0, 9, 0xffff]) : this.#peerPort, id)
     }
     switch (random.below(10)) {
       case 0:

@@ -7,7 +7,7 @@ import { createSocket, type Socket } from 'node:dgram'
 import { once } from 'node:events'
 import { setImmediate } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { Mutants } from './mutants.ts'
+import { Mutants, SINK_IP } from './mutants.ts'
 import { Party } from './party.ts'
 import { ServerProcess } from './server-process.ts'
 import { BINDING, message } from './wire.ts'
@@ -38,7 +38,7 @@ describe('a relay under damaged messages', { timeout: 3_600_000 }, () => {
       if (++relayed % 2 === 0) sink.send(data, from.port, from.address)
     })
     sink.on('error', () => {})
-    sink.bind({ address: '127.0.0.1', port: 0, exclusive: true })
+    sink.bind({ address: SINK_IP, port: 0, exclusive: true })
     await once(sink, 'listening')
   })
 
