@@ -78,7 +78,8 @@ export class Party {
       stream.localPort ?? 0,
       username,
       (data) => void stream.write(data),
-      () => stream.destroy(),
+      // Thousands in order would leave as many ports that nobody can have for a minute.
+      () => stream.resetAndDestroy(),
       stream,
     )
     const framer = new StreamFramer((frame) => party.#receive(frame))

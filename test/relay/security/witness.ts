@@ -23,7 +23,7 @@ export class Witness {
   readonly #peer: Socket
   readonly #relayed: Address
   #number = 0
-  #arrived: ((number: number) => void) | undefined
+  readonly #awaited = new Map<number, () => void>()
 
   private constructor(client: Party, peer: Socket, relayed: Address) {
     this.client = client
@@ -37,7 +37,7 @@ export class Witness {
     client.heard = (data) => {
       const number = data[0] === CHANNEL >> 8 && data[1] === (CHANNEL & 0xff) ? numberOf(data.subarray(4)) : undefined
       if (number === undefined) this.damaged.push(`to the client: ${Buffer.from(data).toString('hex')}`)
-      else this.#arrived?.(number)
+      else this.#awaited.get(number)?.()
     }
   }
 
@@ -54,19 +54,19 @@ export class Witness {
     return new Witness(client, peer, relayed)
   }
 
-  /** One there and back. Tries again with the next number until one arrives. */
+  /** One there and back; several at once are each their own. Tries again with the next number until one arrives. */
   async beat(): Promise<void> {
     for (;;) {
       const number = this.#number++
       const back = await new Promise<boolean>((resolve) => {
         const timer = setTimeout(() => resolve(false), PATIENCE)
-        this.#arrived = (one) => {
-          if (one !== number) return
+        this.#awaited.set(number, () => {
           clearTimeout(timer)
           resolve(true)
-        }
+        })
         this.client.send(channelData(CHANNEL, payloadOf(number), this.client.stream !== undefined))
       })
+      this.#awaited.delete(number)
       if (back) {
         this.beats++
         return
