@@ -4,10 +4,14 @@
  * that its target takes; what the fuzzer found beyond them is added by `--keep`.
  */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { Address } from '../dist/net/index.js'
 import { Attribute, MessageWriter, Method } from '../dist/stun/index.js'
+import { join } from './scene/attributes.js'
 import { Meeting } from './scene/meeting.js'
 import { INTEGRITY, LENGTH, PRINT } from './scene/seal.js'
+import { NAMED as NAMED_REQUEST, inputOf as relayInput, ANSWER as TO_REQUEST } from './scene/turn.js'
 import { ANSWER, inputOf, MOMENTS, NAMED } from './targets/demultiplexer.js'
+import { FORGED, MALLORY, MALLORY_STREAM, NEWCOMER, PEER as RELAYED_PEER, STRANGER } from './targets/relay-server.js'
 import { MOMENTS as SIGNAL_MOMENTS, STRUCTURED } from './targets/signals.js'
 import { KEYS } from './targets/stun.js'
 
@@ -134,3 +138,162 @@ write('signals', 'another-agent', Buffer.concat([Buffer.of(0), Buffer.from(JSON.
 write('signals', 'own-come-back', Buffer.concat([Buffer.of(2), Buffer.from(JSON.stringify(said.a.at(-1)))]))
 write('signals', 'farewell', Buffer.concat([Buffer.of(2), Buffer.from(JSON.stringify({ ...said.b.at(-1), seq: 99, bye: true }))]))
 await meeting.close()
+
+// ── relay-server: every request, indication and ChannelData, from everybody who may say it ──
+
+const hello = Uint8Array.of(104, 101, 108, 108, 111)
+const transport = 17 << 24
+/** @type {Record<string, Uint8Array>} */
+const requests = {
+  allocate: writer.start('request', Method.Allocate, id).uint32(Attribute.RequestedTransport, transport).finish().slice(),
+  'allocate-both': writer
+    .start('request', Method.Allocate, id)
+    .uint32(Attribute.RequestedTransport, transport)
+    .uint32(Attribute.AdditionalAddressFamily, 0x0200_0000)
+    .uint32(Attribute.Lifetime, 3600)
+    .finish()
+    .slice(),
+  'allocate-pair': writer
+    .start('request', Method.Allocate, id)
+    .uint32(Attribute.RequestedTransport, transport)
+    .bytes(Attribute.EvenPort, Uint8Array.of(128))
+    .finish()
+    .slice(),
+  'allocate-reserved': writer
+    .start('request', Method.Allocate, id)
+    .uint32(Attribute.RequestedTransport, transport)
+    .bytes(Attribute.ReservationToken, new Uint8Array(8))
+    .finish()
+    .slice(),
+  refresh: writer.start('request', Method.Refresh, id).uint32(Attribute.Lifetime, 600).finish().slice(),
+  'refresh-0': writer.start('request', Method.Refresh, id).uint32(Attribute.Lifetime, 0).finish().slice(),
+  'refresh-family': writer
+    .start('request', Method.Refresh, id)
+    .uint32(Attribute.Lifetime, 0)
+    .uint32(Attribute.RequestedAddressFamily, 0x0200_0000)
+    .finish()
+    .slice(),
+  permission: writer.start('request', Method.CreatePermission, id).address(Attribute.XorPeerAddress, RELAYED_PEER).finish().slice(),
+  'permission-denied': writer
+    .start('request', Method.CreatePermission, id)
+    .address(Attribute.XorPeerAddress, RELAYED_PEER)
+    .address(Attribute.XorPeerAddress, Address.of('64:ff9b::7f00:1', 80))
+    .finish()
+    .slice(),
+  channel: writer
+    .start('request', Method.ChannelBind, id)
+    .uint32(Attribute.ChannelNumber, 0x4001_0000)
+    .address(Attribute.XorPeerAddress, RELAYED_PEER.withPort(5_001))
+    .finish()
+    .slice(),
+  send: writer
+    .start('indication', Method.Send, id)
+    .address(Attribute.XorPeerAddress, RELAYED_PEER)
+    .bytes(Attribute.Data, hello)
+    .finish()
+    .slice(),
+  binding: writer.start('request', Method.Binding, id).finish().slice(),
+  response: writer.start('success', Method.Refresh, id).uint32(Attribute.Lifetime, 600).finish().slice(),
+}
+const inChannel = join(Uint8Array.of(0x40, 0, 0, 5), hello)
+const SEALED = LENGTH | INTEGRITY | NAMED_REQUEST
+for (const [name, data] of Object.entries(requests)) {
+  const how = name === 'send' || name === 'binding' || name === 'response' ? 0 : SEALED
+  write('relay-server', name, relayInput(0, [{ source: MALLORY, how, data }]))
+  if (!['allocate', 'refresh-0', 'send', 'binding'].includes(name)) continue
+  write('relay-server', `${name}-over-tcp`, relayInput(0, [{ source: MALLORY_STREAM | 0x18, how, data }]))
+  write('relay-server', `${name}-of-a-stranger`, relayInput(0, [{ source: STRANGER, how: 0, data }]))
+  write('relay-server', `${name}-of-a-newcomer`, relayInput(0, [{ source: NEWCOMER, how, data }]))
+  write('relay-server', `${name}-forged`, relayInput(0, [{ source: FORGED, how, data }]))
+}
+write('relay-server', 'channel-data', relayInput(0, [{ source: MALLORY, how: 0, data: inChannel }]))
+write(
+  'relay-server',
+  'channel-data-over-tcp',
+  relayInput(0, [{ source: MALLORY_STREAM | 8, how: 0, data: join(inChannel, new Uint8Array(3)) }]),
+)
+write(
+  'relay-server',
+  'from-peers',
+  relayInput(
+    0,
+    [4, 5, 12, 13].map((source) => ({ source, how: 0, data: hello })),
+  ),
+)
+write(
+  'relay-server',
+  'in-a-row',
+  relayInput(
+    0,
+    ['permission', 'send', 'channel', 'refresh-0', 'allocate'].map((name) => ({
+      source: MALLORY,
+      how: name === 'send' ? 0 : SEALED,
+      data: requests[name] ?? hello,
+    })),
+  ),
+)
+
+// ── relay-client: every answer and indication, at each moment, over UDP and TCP ──
+
+const relayed = Address.of('9.9.9.9', 50_000)
+/** @type {Record<string, [data: Uint8Array, how: number]>} */
+const answers = {
+  challenge: [
+    writer
+      .start('error', Method.Allocate, id)
+      .errorCode(401, '')
+      .text(Attribute.Realm, 'fuzz.example')
+      .text(Attribute.Nonce, 'nonce')
+      .finish()
+      .slice(),
+    LENGTH | TO_REQUEST,
+  ],
+  grant: [
+    writer
+      .start('success', Method.Allocate, id)
+      .address(Attribute.XorRelayedAddress, relayed)
+      .address(Attribute.XorMappedAddress, Address.of('1.1.1.1', 50_000))
+      .uint32(Attribute.Lifetime, 600)
+      .finish()
+      .slice(),
+    LENGTH | INTEGRITY | TO_REQUEST,
+  ],
+  permitted: [writer.start('success', Method.CreatePermission, id).finish().slice(), LENGTH | INTEGRITY | TO_REQUEST],
+  bound: [writer.start('success', Method.ChannelBind, id).finish().slice(), LENGTH | INTEGRITY | TO_REQUEST],
+  stale: [
+    writer
+      .start('error', Method.CreatePermission, id)
+      .errorCode(438, '')
+      .text(Attribute.Realm, 'fuzz.example')
+      .text(Attribute.Nonce, 'newer')
+      .finish()
+      .slice(),
+    LENGTH | TO_REQUEST,
+  ],
+  forbidden: [writer.start('error', Method.CreatePermission, id).errorCode(403, '').finish().slice(), LENGTH | INTEGRITY | TO_REQUEST],
+  mismatch: [writer.start('error', Method.CreatePermission, id).errorCode(437, '').finish().slice(), LENGTH | INTEGRITY | TO_REQUEST],
+  quota: [writer.start('error', Method.Allocate, id).errorCode(486, '').finish().slice(), LENGTH | INTEGRITY | TO_REQUEST],
+  alternate: [
+    writer
+      .start('error', Method.Allocate, id)
+      .errorCode(300, '')
+      .address(Attribute.AlternateServer, Address.of('9.9.9.10', 3478))
+      .finish()
+      .slice(),
+    LENGTH | INTEGRITY | TO_REQUEST,
+  ],
+  data: [
+    writer
+      .start('indication', Method.Data, id)
+      .address(Attribute.XorPeerAddress, RELAYED_PEER)
+      .bytes(Attribute.Data, hello)
+      .finish()
+      .slice(),
+    0,
+  ],
+  'channel-data': [join(inChannel, new Uint8Array(3)), 0],
+}
+for (const [name, [data, how]] of Object.entries(answers)) {
+  for (const moment of [0, 1, 2, 3, 5, 7]) write('relay-client', `${name}-${moment}`, relayInput(moment, [{ source: 0, how, data }]))
+}
+write('relay-client', 'data-of-a-stranger', relayInput(3, [{ source: 2, how: 0, data: inChannel }]))

@@ -7,6 +7,8 @@ export const TARGETS = {
   candidates: async () => (await import('./candidates.js')).candidates(),
   signals: async () => (await import('./signals.js')).signals(),
   demultiplexer: async () => (await import('./demultiplexer.js')).demultiplexer(),
+  'relay-server': async () => (await import('./relay-server.js')).relayServer(),
+  'relay-client': async () => (await import('./relay-client.js')).relayClient(),
 }
 
 /** The committed inputs of a target, in an order that does not change; those that were found have no name worth keeping. @param {string} name */

@@ -5,6 +5,8 @@ import type { Allocation } from './allocation.ts'
 
 /** Datagrams that wait with a request: a client may send what follows Allocate without waiting for its answer. */
 export const MOST_WAITING = 16
+/** Bytes of each. It may be a stranger that waits, for his password, and with a thousand others. */
+export const LONGEST_WAITING = 2048
 
 export abstract class Link {
   readonly client: Address

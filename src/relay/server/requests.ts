@@ -21,7 +21,7 @@ import type { Allocations, Created } from './allocations.ts'
 import type { Accepted, Authenticator, Busy, Identity, Refused } from './authenticator.ts'
 import type { RelayEvent } from './events.ts'
 import { looksLikeSend } from './indications.ts'
-import { type Link, MOST_WAITING } from './link.ts'
+import { type Link, LONGEST_WAITING, MOST_WAITING } from './link.ts'
 import { Peer } from './peer-table.ts'
 import type { Strangers } from './strangers.ts'
 
@@ -92,7 +92,8 @@ export class Requests {
     const { waiting, allocation } = link
     const { ignored } = this.#options.around.counters
     if (waiting !== undefined) {
-      if (waiting.length < MOST_WAITING) waiting.push(data)
+      // A copy: what is kept may be a small part of a large chunk.
+      if (waiting.length < MOST_WAITING && data.length <= LONGEST_WAITING) waiting.push(data.slice())
       else ignored.busy++
     } else if (looksLikeChannelData(data)) {
       if (allocation === undefined) ignored.unexpected++

@@ -1,9 +1,10 @@
 import { describe, expect, it } from 'vitest'
 import { EPOCH } from '../../../src/lab/clock.ts'
+import { Address } from '../../../src/net/index.ts'
 import { restCredentials } from '../../../src/relay/index.ts'
 import { Attribute, IntegrityKey, LongTermCredential, Message, MessageWriter, Method } from '../../../src/stun/index.ts'
 import { type Stage, setStage } from './stage.ts'
-import { codeOf, TurnClient, UDP } from './turn-client.ts'
+import { channelData, codeOf, TurnClient, UDP } from './turn-client.ts'
 
 const transport = (writer: MessageWriter): unknown => writer.uint32(Attribute.RequestedTransport, UDP)
 
@@ -149,6 +150,28 @@ describe('an authenticate callback', () => {
     await lab.run(11_000)
     expect(stage.events.filter(({ event }) => event === 'warning')).toHaveLength(100)
     expect(stage.relay.status().counters.ignored.busy).toBe(110)
+  })
+
+  it('may take its time: what comes meanwhile waits, but neither much of it nor what is large', async () => {
+    let answer: (password: string) => void = () => {}
+    const stage = await setStage({ users: {}, authenticate: () => new Promise((resolve) => (answer = resolve)) })
+    const carol = await challenged(stage, 'carol', 'secret')
+    carol.send(carol.write(Method.Allocate, transport).data)
+    const permissions = [1, 1, 100].map((peers) =>
+      carol.write(Method.CreatePermission, (writer) => {
+        for (let i = 0; i < peers; i++) writer.address(Attribute.XorPeerAddress, Address.of(`198.18.7.${i}`, 9))
+      }),
+    )
+    // The third is good too, and has 1,200 bytes; what has 3,000 does not wait.
+    for (const { data } of permissions) carol.send(data)
+    carol.send(channelData(0x4000, 'x'.repeat(3000)))
+    for (let i = 0; i < 20; i++) carol.send(channelData(0x4000, 'x'))
+    await stage.lab.run(100)
+    expect(stage.relay.status().counters.ignored.busy).toBe(1 + 20 - 13)
+    answer('secret')
+    await stage.lab.run(100)
+    const { permissions: installed, counters } = stage.relay.status()
+    expect([installed, counters.drops['no-channel']]).toEqual([100, 13])
   })
 
   it('that answers when the relay is closed changes nothing', async () => {
