@@ -123,7 +123,7 @@ interface Entry {
   readonly text: string
   /** What both ends of a session call it. */
   readonly name: string
-  readonly host: string
+  readonly uri: ServerUri
   readonly client: RelayClient
   /** An allocation is wanted there. */
   wanted: boolean
@@ -235,7 +235,7 @@ export class RelayGatherer {
         },
       },
     })
-    const entry: Entry = { text, name: formatServerUri(uri), host: uri.host, client, wanted: false, down: false, retirement: undefined }
+    const entry: Entry = { text, name: formatServerUri(uri), uri, client, wanted: false, down: false, retirement: undefined }
     this.#entries.push(entry)
     this.#starting.add(entry)
     this.#options.pacer.request(this, true)
@@ -277,19 +277,19 @@ export class RelayGatherer {
   }
 
   /**
-   * As many allocations as wanted, at the nearest servers that are not down. One for each host: what is listed under several URIs dies as one.
+   * As many allocations as wanted, at the nearest servers that are not down. One for each machine: what is listed under several URIs dies as one.
    */
   #fill(): void {
     const standing = this.#standing()
     let lacking = this.#options.keep - standing.length
-    const hosts = new Set(standing.map(({ host }) => host))
+    const taken = [...standing]
     const reserve = this.#entries.filter(({ wanted, client }) => !wanted && client.rtt !== undefined && client.failure === undefined)
     reserve.sort((a, b) => (a.client.rtt ?? 0) - (b.client.rtt ?? 0))
     const met = new Set(this.#meetings.values())
     for (const entry of reserve) {
-      if (!met.has(entry) && (lacking <= 0 || hosts.has(entry.host))) continue
+      if (!met.has(entry) && (lacking <= 0 || taken.some((other) => isSameMachine(entry, other)))) continue
       lacking--
-      hosts.add(entry.host)
+      taken.push(entry)
       entry.wanted = true
       entry.down = false
       entry.client.allocate()
@@ -417,6 +417,11 @@ export class RelayGatherer {
       this.#options.outlet.changed(status)
     }
   }
+}
+
+/** As far as URIs tell: another port for the same scheme is another server, another scheme or transport is another door. */
+function isSameMachine({ uri: a }: Entry, { uri: b }: Entry): boolean {
+  return a.host === b.host && (a.port === b.port || a.scheme !== b.scheme || a.transport !== b.transport)
 }
 
 function statusOf({ text, client, wanted, down }: Entry): RelayServerStatus {
