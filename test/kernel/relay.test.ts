@@ -324,7 +324,7 @@ function usedFirst({ a }: LoadedPair, relays: readonly [ServedRelay, ServedRelay
 }
 
 function isOver({ local, remote }: LoadLine, { node }: ServedRelay): boolean {
-  return [local, remote].some((end) => end?.type === 'relay' && end.ip === node.ip4)
+  return [local, remote].some((end) => end?.type === 'relay' && [node.ip4, node.ip6].includes(end.ip))
 }
 
 /** What no change of paths may do: datagrams of a longer way may be overtaken by those of a shorter one, and by no others. */
