@@ -51,8 +51,7 @@ for (const [net, bits] of /** @type {const} */ ([
 ]))
   INSIDE.addSubnet(net, bits, 'ipv4')
 for (const [net, bits] of /** @type {const} */ ([
-  ['::', 96],
-  ['::ffff:0:0:0', 96],
+  ['::', 127],
   ['64:ff9b:1::', 48],
   ['2001::', 32],
   ['2002::', 16],
@@ -159,8 +158,11 @@ class Stage {
     const sent = desk.takeSent()
     const told = this.#told()
     const proven = this.#isProven(from, data)
-    if (sent.length > 0 && (sent[0]?.data[0] ?? 1) === 1 && (sent[0]?.data[1] === 0x08 || sent[0]?.data[1] === 0x09)) {
-      for (const peer of read(data).addresses(Attribute.XorPeerAddress)) assertOutside(peer)
+    const [, answered = 0] = sent[0]?.data[0] === 1 ? sent[0].data : []
+    if (answered === 0x08 || answered === 0x09) {
+      // Of several peers of a channel the first counts (RFC 8489 14); of a permission's, all do.
+      const peers = read(data).addresses(Attribute.XorPeerAddress)
+      for (const peer of answered === 0x08 ? peers : peers.slice(0, 1)) assertOutside(peer)
     }
     for (const { from: local, to, data: out } of sent) {
       if (local.port !== SERVER.port) {
