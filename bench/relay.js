@@ -34,7 +34,7 @@ const SIZES = [100, 1_200]
 const DIRECTIONS = /** @type {const} */ (['up', 'down'])
 const RATES = [1_000, 20_000]
 const WORKER_FLOWS = 16
-const WORKER_WINDOW = 8
+const WORKER_WINDOW = 32
 const LEAST_WORKERS = 1.4
 const MOST_BYTES = 8_192
 

@@ -13,7 +13,7 @@ const MOST = 8
 
 export interface LivenessOwner {
   /** Datagrams sent so far, on any path. */
-  readonly datagramsSent: number
+  readonly sent: number
   /** What carries them. */
   readonly activePair: Pair | undefined
   /** Has the pair show that it works. */
@@ -54,9 +54,9 @@ export class Liveness {
 
   #look(): void {
     this.#timer = undefined
-    const { activePair: pair, datagramsSent } = this.#owner
-    const sent = datagramsSent !== this.#sent
-    this.#sent = datagramsSent
+    const { activePair: pair, sent: count } = this.#owner
+    const sent = count !== this.#sent
+    this.#sent = count
     if (!sent || pair === undefined) {
       this.#pair = undefined
       return

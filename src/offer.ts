@@ -69,7 +69,8 @@ export class Offer {
       address,
       base,
       foundation: this.#foundations.of('relay', base, allocation.server.ip),
-      priority: candidatePriority('relay', localPreference(rank)),
+      // IPv6 first (RFC 8421 4), each its own (RFC 8445 5.1.2.1).
+      priority: candidatePriority('relay', localPreference(rank, address.family === 6 ? 0 : 1)),
       component: 1,
       related: relatedTo(allocation.mapped, hidden),
       server,

@@ -10,9 +10,8 @@ import { SallyportError } from './errors.ts'
 import { Generation, type Ground } from './generation.ts'
 import { Generations } from './generations.ts'
 import { type AgentEvent, CheckBudget, type Credentials, type Nominations, newTieBreaker, type Pair } from './ice/index.ts'
-import { Liveness } from './liveness.ts'
 import type { Timer } from './net/index.ts'
-import { Outbox } from './outbox.ts'
+import { Outflow, type OutflowHost } from './outflow.ts'
 import {
   type AttemptReport,
   describePath,
@@ -40,17 +39,16 @@ import {
 } from './signal/index.ts'
 
 /** What a session asks of its traversal beyond the common ground. */
-export interface SessionHost extends Ground {
+export interface SessionHost extends Ground, OutflowHost {
   /** For reports: what became of the servers, and of the addresses that are not offered. */
   readonly servers: readonly string[]
+  readonly missing: readonly string[]
   readonly notOffered: readonly string[]
   /** How far the relays are. */
   readonly distances: readonly RelayDistance[]
   /** The peer told how far they are from it; until `part`. */
   meet(session: Session, distances: readonly RelayDistance[]): void
   part(session: Session): void
-  /** Calls back when a socket that was full has room. */
-  whenDrained(base: Base, callback: () => void): void
   forget(session: Session): void
 }
 
@@ -66,10 +64,8 @@ export class Session extends SafeEmitter<SessionEvents> {
   readonly #host: SessionHost
   readonly #log: SessionLog
   readonly #signaller: Signaller
-  readonly #outbox = new Outbox()
+  readonly #outflow: Outflow
   readonly #tieBreaker: bigint
-  /** Made when it is needed first: few sessions ever fill a socket's queue. */
-  #drained: (() => void) | undefined
   /** @internal What may be sent to addresses that never answer, by all generations. */
   readonly budget: CheckBudget = new CheckBudget()
   /** @internal */
@@ -80,11 +76,10 @@ export class Session extends SafeEmitter<SessionEvents> {
   /** Only for peers that may have names: most sessions are with our own. */
   #names: PeerNames | undefined
   #active: Pair | undefined
+  /** What the last `path` said of it. */
+  #kind: Path['kind'] | undefined
   readonly #ready = new Readiness<Path>()
   #overlap: Timer | undefined
-  /** Made when something is sent: most sessions of a large program are idle. */
-  #liveness: Liveness | undefined
-  #sent = 0
   #received = 0
   #badSignals = 0
   /** Of the present attempt, or the last one. */
@@ -105,6 +100,7 @@ export class Session extends SafeEmitter<SessionEvents> {
     // The session itself, rather than closures of its own, hears of everything: there may be ten thousand.
     this.#signaller = new Signaller(host.timers, host.random, this)
     this.#attempts = new Attempts(host.timers, this)
+    this.#outflow = new Outflow(host, this)
     ;(this as EventEmitter).on('newListener', heedListener)
   }
 
@@ -131,10 +127,10 @@ export class Session extends SafeEmitter<SessionEvents> {
     return {
       state,
       path,
-      sent: this.#sent,
+      sent: this.#outflow.sent,
       received: this.#received,
-      queued: this.#outbox.size,
-      unsent: this.#outbox.lost,
+      queued: this.#outflow.queued,
+      unsent: this.#outflow.lost,
       unproven: this.#generations.droppedEarly,
       badSignals: this.#badSignals,
     }
@@ -143,21 +139,15 @@ export class Session extends SafeEmitter<SessionEvents> {
   /**
    * Sends one datagram on the path of the moment. It may be lost, as datagrams are; do not write to the memory in the same turn of the
    * event loop. Returns false when there is no path yet (the first 64 datagrams wait for it, later ones are dropped and counted) or the
-   * socket's queue is full (this one was still taken): stop then, and go on at `drain`. What is larger than about 1,200 bytes may not get
+   * socket's queue is full (this one was still taken, more may be dropped): stop then, and go on at `drain`. What is larger than about 1,200 bytes may not get
    * through everywhere.
    * @throws SallyportError `ERR_CLOSED`; TypeError when it is not a Uint8Array; RangeError above 65,507 bytes, which UDP cannot carry
    */
   send(data: Uint8Array): boolean {
     if (!(data instanceof Uint8Array)) throw new TypeError('send takes a Uint8Array (a Buffer is one)')
     if (data.length > MAX_DATAGRAM) throw new RangeError(`a datagram has at most ${MAX_DATAGRAM} bytes, not ${data.length}`)
-    const active = this.#active
-    if (active === undefined) return this.#enqueue(data)
-    this.#sent++
-    if (this.#liveness?.watching !== true) this.#watch()
-    if (active.base.send(data, active.to)) return true
-    this.#drained ??= () => this.safeEmit('drain')
-    this.#host.whenDrained(active.base, this.#drained)
-    return false
+    if (this.#state === 'closed') throw new SallyportError('ERR_CLOSED', 'the session is closed; call connect to open it again')
+    return this.#outflow.send(data)
   }
 
   /**
@@ -185,7 +175,7 @@ export class Session extends SafeEmitter<SessionEvents> {
    * `String(explanation)` reads as text.
    */
   explain(): Explanation {
-    const { localCandidates, servers, notOffered } = this.#host
+    const { localCandidates, servers, missing, notOffered } = this.#host
     return explain({
       ...(this.#generations.current === undefined ? this.#lastAttempt : this.#reportAttempt()),
       peer: this.peer,
@@ -194,6 +184,7 @@ export class Session extends SafeEmitter<SessionEvents> {
       localCandidates: candidateLines(localCandidates),
       signals: { sent: this.#signalsSent, received: this.#signalsReceived },
       servers,
+      missing,
       notOffered,
       refused: this.#log.refused,
       log: this.#log.entries,
@@ -266,11 +257,6 @@ export class Session extends SafeEmitter<SessionEvents> {
   // ── for the watch over what carries data ──
 
   /** @internal */
-  get datagramsSent(): number {
-    return this.#sent
-  }
-
-  /** @internal */
   get activePair(): Pair | undefined {
     return this.#active
   }
@@ -280,9 +266,9 @@ export class Session extends SafeEmitter<SessionEvents> {
     for (const generation of this.#generations.alive) if (generation.agent.pairs.includes(pair)) generation.question(pair)
   }
 
-  #watch(): void {
-    this.#liveness ??= new Liveness(this.#host.timers, this)
-    this.#liveness.watch()
+  /** @internal */
+  roomAgain(): void {
+    this.safeEmit('drain')
   }
 
   // ── from the generations ──
@@ -414,6 +400,7 @@ export class Session extends SafeEmitter<SessionEvents> {
     const candidates = [...said.candidates, ...(this.#names?.follow(said) ?? [])]
     for (const reason of generation.follow(said.signal, candidates)) this.#log.refuse(reason)
     this.#theirList = signal.list ?? 0
+    this.#relabel()
     if (signal.relays !== undefined) this.#host.meet(this, signal.relays)
   }
 
@@ -471,23 +458,37 @@ export class Session extends SafeEmitter<SessionEvents> {
 
   #choose(): void {
     const next = this.#generations.selected
-    if (next === this.#active) return
+    const last = this.#active
+    if (next === last) return
     this.#active = next
     if (next === undefined) {
       this.#lost()
       return
     }
-    const path = pathOf(next)
-    this.#note(`path ${describePath(path)}`)
-    diagnose('path', () => ({ event: 'path', peer: this.peer, ...path }))
+    const path = this.#report(next)
     this.#attempts.found(this.settled())
     this.#ready.heedNone()
     this.#setState('connected')
     this.#ready.resolve(path)
     // A listener may have closed the session, or a better pair come in the meantime.
     if (this.#active === next) this.safeEmit('path', path)
-    if (this.#active === next) this.#flush()
+    if (this.#active === next) this.#outflow.flush()
+    if (this.#active === next && next.base !== last?.base) this.#outflow.moved()
     this.#retireLater()
+  }
+
+  #report(pair: Pair): Path {
+    const path = pathOf(pair)
+    this.#kind = path.kind
+    this.#note(`path ${describePath(path)}`)
+    diagnose('path', () => ({ event: 'path', peer: this.peer, ...path }))
+    return path
+  }
+
+  /** An address that a check showed before the peer told of it turns out to be a relay's. */
+  #relabel(): void {
+    if (this.#active === undefined || this.#active.kind === this.#kind) return
+    this.safeEmit('path', this.#report(this.#active))
   }
 
   /** From the path of the present generation on, and only while that lasts: an earlier one may have to stand in again. */
@@ -552,33 +553,16 @@ export class Session extends SafeEmitter<SessionEvents> {
     this.#host.part(this)
     this.#names?.stop()
     this.#attempts.stop()
-    this.#liveness?.stop()
     this.#overlap?.cancel()
     this.#overlap = undefined
     this.#generations.clear()
     this.#active = undefined
-    this.#outbox.discard()
+    this.#outflow.stop()
     this.#ready.heedNone()
   }
 
   #aborted(reason: Error): void {
     if (this.#state === 'connecting') this.#end(reason)
-  }
-
-  #enqueue(data: Uint8Array): false {
-    if (this.#state === 'closed') throw new SallyportError('ERR_CLOSED', 'the session is closed; call connect to open it again')
-    this.#outbox.put(data)
-    return false
-  }
-
-  #flush(): void {
-    if (this.#outbox.size === 0) return
-    this.#outbox.empty((data) => {
-      if (this.#active === undefined) return false
-      this.send(data)
-      return true
-    })
-    if (this.#outbox.size === 0) this.safeEmit('drain')
   }
 
   #setState(state: SessionState): void {

@@ -14,13 +14,18 @@ import {
 import { Demultiplexer, type DropCounters } from './demultiplexer.ts'
 import { diagnose } from './diagnostics.ts'
 import { SallyportError } from './errors.ts'
-import { Address, type Network, type Pacer, pacerOf, type SendFailure, Timers } from './net/index.ts'
+import { Address, type Network, type Pacer, pacerOf, type SendFailure, type Timer, Timers } from './net/index.ts'
 import { adoptSocket, nodeNetwork } from './net/node/index.ts'
 import { Offer } from './offer.ts'
 import { type CheckedOptions, type CheckedServer, checkOptions, isDgram, type TraversalOptions } from './options.ts'
 import { Session, type SessionHost } from './session.ts'
 import { Transactions } from './stun/index.ts'
 import { describeNats, describeRelay, describeServer, natStatus, serverStatus, type TraversalStatus } from './traversal-status.ts'
+
+/** Milliseconds before a name without an answer is looked up again, doubling. */
+const LOOKUP_FIRST = 5_000
+const LOOKUP_MOST = 300_000
+const NO_DISTANCES: SessionHost['distances'] = []
 
 export interface ConnectOptions {
   /** A name for the peer, of your choosing: one session for each. */
@@ -59,6 +64,8 @@ export class Traversal {
   readonly #nextId = (): number => ++this.#lastId
   readonly #blocked = new Map<Base, Set<() => void>>()
   readonly #unresolved = new Map<string, string>()
+  /** The next try. */
+  readonly #lookups = new Map<CheckedServer, Timer>()
   readonly #closing = new AbortController()
   #lastId = 0
   #opened = false
@@ -106,6 +113,10 @@ export class Traversal {
         updated: () => {
           this.#gatherer.refresh()
           this.#relays.networkChanged()
+          for (const [server, timer] of this.#lookups) {
+            timer.cancel()
+            this.#resolve(server, LOOKUP_FIRST)
+          }
         },
       },
     })
@@ -118,7 +129,7 @@ export class Traversal {
     try {
       // Names and sockets at the same time: neither needs the other yet.
       this.#resolving = this.#options.servers.length
-      for (const server of this.#options.servers) this.#resolve(server)
+      for (const server of this.#options.servers) void this.#resolve(server, LOOKUP_FIRST).then(() => this.#resolved())
       await this.#bases.open()
     } catch (error) {
       await this.close()
@@ -212,6 +223,14 @@ export class Traversal {
         const { servers, relays, nats } = self.status()
         return [...servers.map(describeServer), ...relays.map(describeRelay), ...describeNats(nats)]
       },
+      get missing() {
+        const { servers, relays } = self.status()
+        const down = relays.flatMap(({ state, failure }) => (state === 'down' && failure !== undefined ? [failure] : []))
+        return [
+          ...servers.flatMap((server) => (server.address === undefined && server.failure !== undefined ? [describeServer(server)] : [])),
+          ...down,
+        ]
+      },
       get notOffered() {
         return self.#bases.refused
       },
@@ -225,7 +244,8 @@ export class Traversal {
         return self.#gathered
       },
       get distances() {
-        return self.#relays.distances
+        // From how far several relays are it can be worked out where somebody is.
+        return self.#options.relay.only ? NO_DISTANCES : self.#relays.distances
       },
       meet: (session, distances) => this.#relays.meet(session, distances),
       part: (session) => this.#relays.part(session),
@@ -244,23 +264,38 @@ export class Traversal {
 
   // ── gathering ──
 
-  /** Never rejects. */
-  async #resolve({ text, uri, credentials }: CheckedServer): Promise<void> {
-    this.#unresolved.set(text, '')
+  /**
+   * Never rejects. A machine that has just been switched on has no resolver yet, so what failed is tried again.
+   * @param wait milliseconds until then
+   */
+  async #resolve(server: CheckedServer, wait: number): Promise<void> {
+    const { text, uri, credentials } = server
+    this.#lookups.delete(server)
+    if (!this.#unresolved.has(text)) this.#unresolved.set(text, '')
     try {
-      const ips = await this.#network.dns.lookup(uri.host, { signal: this.#closing.signal })
+      // A signal for each: of more than ten listeners on one the system warns.
+      const ips = await this.#network.dns.lookup(uri.host, { signal: AbortSignal.any([this.#closing.signal]) })
       if (this.#closed) return
-      this.#unresolved.delete(text)
       const addresses = [...oneOfEachFamily(ips, uri.port)]
+      if (addresses.length === 0) throw new Error(`no usable address for ${uri.host}`)
+      this.#unresolved.delete(text)
       // Relays answer as STUN servers, too, where they can be asked over UDP (RFC 8656 5).
       if (uri.scheme !== 'turns' && uri.transport !== 'tcp' && !this.#options.relay.only)
         for (const address of addresses) this.#gatherer.addServer({ uri: text, address })
-      if (credentials !== undefined && addresses.length > 0) this.#relays.addServer({ text, uri, addresses, credentials })
+      if (credentials !== undefined) this.#relays.addServer({ text, uri, addresses, credentials })
     } catch (error) {
       if (this.#closed) return
       this.#unresolved.set(text, (error as Error).message)
       diagnose('gather', () => ({ event: 'unresolved', server: text, reason: (error as Error).message }))
+      this.#lookups.set(
+        server,
+        this.#timers.after(wait, () => this.#resolve(server, Math.min(2 * wait, LOOKUP_MOST))),
+      )
     }
+  }
+
+  /** Or not, for the first time. */
+  #resolved(): void {
     this.#resolving--
     this.#checkGathered()
   }

@@ -7,16 +7,13 @@ import { createHash, createHmac, randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Attribute, Message, MessageWriter, Method } from '../../dist/stun/index.js'
-import { bound, LOOPBACK, UDP, USER } from './turn.js'
+import { boundAnywhere, LOOPBACK, UDP, USER } from './turn.js'
 
 /** Requests on their way at a time. */
 const AT_ONCE = 32
 /** After which something is wrong: no datagram gets lost here. */
 const TIMEOUT = 30_000
 const SETTLING = 1_500
-/** Clients' ports: out of the way of those that systems give out, and relays too. */
-const FIRST_PORT = 10_000
-const LAST_PORT = 32_000
 const TICKS_A_SECOND = 100
 const PAGE = 4_096
 
@@ -51,21 +48,6 @@ function used(pid) {
   return (Number(fields[11]) + Number(fields[12])) / TICKS_A_SECOND
 }
 
-let nextPort = FIRST_PORT
-
-/** A socket on a port that it did not have before, for as long as there are some. */
-async function nextSocket() {
-  for (;;) {
-    const port = nextPort
-    nextPort = port === LAST_PORT ? FIRST_PORT : port + 1
-    try {
-      return await bound(port)
-    } catch {
-      // Somebody else's.
-    }
-  }
-}
-
 /**
  * Each from a port of its own, 401 first. The sockets are there before the clock starts, and stay: a port that comes again has an
  * allocation already.
@@ -74,7 +56,7 @@ async function nextSocket() {
  *   for each
  */
 export async function allocateMany({ pids: [pid = 0], servers: [server = 0] }, count) {
-  const sockets = await Promise.all(Array.from({ length: count }, nextSocket))
+  const sockets = await Promise.all(Array.from({ length: count }, boundAnywhere))
   const before = resident(pid)
   const usedBefore = used(pid)
   const began = performance.now()

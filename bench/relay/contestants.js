@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { allocateFlows, bound, freePorts, LOOPBACK, TurnClient, USER } from './turn.js'
+import { allocateFlows, boundAnywhere, freePorts, LOOPBACK, TurnClient, USER } from './turn.js'
 
 /**
  * @typedef {import('node:child_process').ChildProcess} Child
@@ -105,7 +105,7 @@ export async function startCoturn(core) {
 
 /** It says nowhere that it is there. @param {number} port */
 async function answers(port) {
-  const socket = await bound()
+  const socket = await boundAnywhere()
   try {
     const client = new TurnClient(socket, port)
     await client.allocate()

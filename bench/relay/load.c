@@ -14,17 +14,25 @@
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
-#include <poll.h>
+#include <netinet/udp.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
 enum { BATCH = 32, MOST_FLOWS = 1024, MOST_PIDS = 16, MOST_PAYLOAD = 1472, STAMP = 24, BUFFER = 4 << 20, SUB = 32, BUCKETS = 40 * SUB };
+#ifndef UDP_SEGMENT
+#define UDP_SEGMENT 103
+#endif
+#ifndef SOL_UDP
+#define SOL_UDP 17
+#endif
+
 static const uint64_t STALLED = 200000000; /* ns without one arrival after which what is on its way counts as lost */
 static const uint32_t MAGIC = 0x5a17b0a7;
 
@@ -34,8 +42,8 @@ struct flow {
   uint64_t next, expected; /* sequence numbers: of the next one to send, of the next one to come */
 };
 
-static struct flow flows[MOST_FLOWS];
-static int flow_count, payload, window, spin;
+static struct flow flows[MOST_FLOWS], *ready[MOST_FLOWS];
+static int flow_count, payload, window, spin, readiness, segments = 1;
 static long pids[MOST_PIDS];
 static int pid_count;
 static uint64_t received, sent, lost, late, idle, last_arrival, histogram[BUCKETS];
@@ -117,7 +125,29 @@ static void add_flow(const char *text, int up) {
   flow->channel = (uint16_t)channel;
   flow->framed_out = channel != 0 && up;
   flow->framed_in = channel != 0 && !up;
+  struct epoll_event event = {.events = EPOLLIN, .data.ptr = flow};
+  if (epoll_ctl(readiness, EPOLL_CTL_ADD, flow->to, &event) != 0) fail("epoll");
   flow_count++;
+}
+
+/*
+ * All in one, for the system to cut into datagrams (UDP_SEGMENT, Linux 4.18): less than half of what it costs to send them one by one. The
+ * receiver gets them as any others, at the same cost to him.
+ */
+static int send_segments(int fd, int count, int size) {
+  union {
+    char bytes[CMSG_SPACE(sizeof(uint16_t))];
+    struct cmsghdr aligned;
+  } control = {{0}};
+  struct msghdr message = {
+    .msg_iov = out_parts[0], .msg_iovlen = (size_t)count * 2, .msg_control = control.bytes, .msg_controllen = sizeof control.bytes};
+  struct cmsghdr *option = CMSG_FIRSTHDR(&message);
+  uint16_t each = (uint16_t)size;
+  option->cmsg_level = SOL_UDP;
+  option->cmsg_type = UDP_SEGMENT;
+  option->cmsg_len = CMSG_LEN(sizeof each);
+  memcpy(CMSG_DATA(option), &each, sizeof each);
+  return sendmsg(fd, &message, 0) < 0 ? -1 : count;
 }
 
 static int send_some(struct flow *flow, int count) {
@@ -133,7 +163,12 @@ static int send_some(struct flow *flow, int count) {
     memcpy(data + head + 16, &at, 8);
     out_parts[i][0].iov_len = (size_t)(head + STAMP);
   }
-  int gone = sendmmsg(flow->from, out_messages, (unsigned)count, 0);
+  int gone = -1;
+  if (count > 1 && segments && (gone = send_segments(flow->from, count, head + payload)) < 0) {
+    if (errno != EINVAL && errno != EIO && errno != ENOPROTOOPT) return 0; /* no room: later */
+    segments = 0;
+  }
+  if (gone < 0) gone = sendmmsg(flow->from, out_messages, (unsigned)count, 0);
   if (gone < 0) {
     if (errno != EAGAIN && errno != ECONNREFUSED && errno != ENOBUFS) fail("send");
     return 0;
@@ -169,10 +204,16 @@ static int receive_some(struct flow *flow) {
   return came;
 }
 
-static void wait_for_more(void) {
-  static struct pollfd polls[MOST_FLOWS];
-  for (int i = 0; i < flow_count; i++) polls[i] = (struct pollfd){.fd = flows[i].to, .events = POLLIN};
-  poll(polls, (nfds_t)flow_count, 10);
+/* Flows of which something came, in `ready`: all of them for who never sleeps, as asking costs as much as trying. */
+static int find_ready(void) {
+  if (spin) {
+    for (int i = 0; i < flow_count; i++) ready[i] = &flows[i];
+    return flow_count;
+  }
+  static struct epoll_event events[MOST_FLOWS];
+  int count = epoll_wait(readiness, events, flow_count, 10);
+  for (int i = 0; i < count; i++) ready[i] = events[i].data.ptr;
+  return count < 0 ? 0 : count;
 }
 
 static void give_up(void) {
@@ -182,16 +223,23 @@ static void give_up(void) {
   }
 }
 
-static void closed_loop(uint64_t until) {
+static int refill(struct flow *flow) {
   /* Not one by one: who sends each time that one came pays for a system call each. */
   int least = window / 8 < 1 ? 1 : window / 8 > BATCH ? BATCH : window / 8;
+  int room = window - (int)(flow->next - flow->expected);
+  return room < least ? 0 : send_some(flow, room < BATCH ? room : BATCH);
+}
+
+static void closed_loop(uint64_t until) {
+  int start = 1;
   for (uint64_t t = now(), then; t < until; t = then) {
     int done = 0;
-    for (int i = 0; i < flow_count; i++) {
-      struct flow *flow = &flows[i];
-      int room = window - (int)(flow->next - flow->expected);
-      if (room >= least) done += send_some(flow, room < BATCH ? room : BATCH);
-      done += receive_some(flow);
+    for (int i = 0; start && i < flow_count; i++) done += refill(&flows[i]);
+    start = 0;
+    int count = find_ready();
+    for (int i = 0; i < count; i++) {
+      done += receive_some(ready[i]);
+      done += refill(ready[i]);
     }
     then = now();
     if (done > 0) continue;
@@ -199,8 +247,8 @@ static void closed_loop(uint64_t until) {
     if (then - last_arrival > STALLED) {
       give_up();
       last_arrival = then;
+      start = 1;
     }
-    if (!spin) wait_for_more();
   }
 }
 
@@ -237,6 +285,7 @@ int main(int count, char **words) {
   }
   if (words[8][0] != '-')
     for (char *pid = strtok(words[8], ","); pid != NULL && pid_count < MOST_PIDS; pid = strtok(NULL, ",")) pids[pid_count++] = atol(pid);
+  readiness = epoll_create1(0);
   for (int i = 9; i < count; i++) add_flow(words[i], up);
 
   for (int i = 0; i < BATCH; i++) {

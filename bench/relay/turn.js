@@ -22,8 +22,14 @@ const FIRST_CHANNEL = 0x4000
 /** @type {(host: string, options: unknown, done: (error: null, address: string, family: number) => void) => void} */
 export const literal = (host, _options, done) => done(null, host, 4)
 
-/** @param {number} [port] */
-export async function bound(port = 0) {
+/** Out of the way of those that systems give out, and relays too. */
+const FIRST_PORT = 10_000
+const LAST_PORT = 32_000
+/** No port comes again before all have been used: one that was free a moment ago is not somebody else's now. */
+let nextPort = FIRST_PORT + Math.floor(Math.random() * (LAST_PORT - FIRST_PORT))
+
+/** @param {number} port */
+export async function bound(port) {
   const socket = createSocket({ type: 'udp4', lookup: /** @type {any} */ (literal) })
   const listening = once(socket, 'listening')
   socket.bind(port, LOOPBACK)
@@ -31,9 +37,22 @@ export async function bound(port = 0) {
   return socket
 }
 
+/** On the next port that nobody is bound to. */
+export async function boundAnywhere() {
+  for (;;) {
+    const port = nextPort
+    nextPort = port === LAST_PORT ? FIRST_PORT : port + 1
+    try {
+      return await bound(port)
+    } catch {
+      // Somebody else's.
+    }
+  }
+}
+
 /** @param {number} count @returns {Promise<number[]>} that many different ports nobody is bound to */
 export async function freePorts(count) {
-  const sockets = await Promise.all(Array.from({ length: count }, () => bound()))
+  const sockets = await Promise.all(Array.from({ length: count }, boundAnywhere))
   const ports = sockets.map((socket) => socket.address().port)
   await Promise.all(sockets.map((socket) => new Promise((resolve) => socket.close(() => resolve(undefined)))))
   return ports
@@ -123,7 +142,7 @@ export async function allocateFlows(servers, count) {
     peers.map(async (peer, i) => {
       const server = servers[i % servers.length] ?? 0
       const channel = FIRST_CHANNEL + i
-      const socket = await bound()
+      const socket = await boundAnywhere()
       const { port } = socket.address()
       const client = new TurnClient(socket, server)
       const relayed = await client.allocate()

@@ -13,6 +13,9 @@ const FAREWELL = 10_000
 const WORTHWHILE = 10
 /** Milliseconds between looks at whether an allocation too many is out of use. */
 const TRIM_INTERVAL = 30_000
+/** What a signal may say of distances: so many servers, with names of so many characters. */
+const MOST_DISTANCES = 32
+const LONGEST_NAME = 256
 
 /** A user name and a password for a relay. */
 export interface RelayCredentials {
@@ -120,10 +123,11 @@ interface Entry {
   readonly text: string
   /** What both ends of a session call it. */
   readonly name: string
+  readonly host: string
   readonly client: RelayClient
   /** An allocation is wanted there. */
   wanted: boolean
-  /** Since the last allocation failed or was lost. */
+  /** Since the last allocation failed or was lost, until there is one again or another is asked for. */
   down: boolean
   retirement: Timer | undefined
 }
@@ -137,9 +141,9 @@ export class RelayGatherer {
   /** Of all servers: where one may send us without TLS (RFC 8489 10). */
   readonly #named: Address[] = []
   readonly #starting = new Set<Entry>()
-  readonly #bases = new Map<Allocation, readonly RelayBase[]>()
+  readonly #bases = new Map<Allocation, { readonly entry: Entry; readonly bases: readonly RelayBase[] }>()
   /** What was told of each server last. */
-  readonly #told = new Map<string, string>()
+  readonly #told = new Map<Entry, string>()
   #trimming: Timer | undefined
 
   constructor(options: RelayGathererOptions) {
@@ -161,20 +165,26 @@ export class RelayGatherer {
    */
   meet(whose: object, theirs: readonly (readonly [server: string, rtt: number])[]): void {
     const distances = new Map(theirs)
+    const present = this.#meetings.get(whose)
     let best: Entry | undefined
     let shortest = Number.POSITIVE_INFINITY
     let had = Number.POSITIVE_INFINITY
+    let met = Number.POSITIVE_INFINITY
     for (const entry of this.#entries) {
       const [ours, their] = [entry.client.rtt, distances.get(entry.name)]
       if (ours === undefined || their === undefined) continue
-      if (entry.wanted) had = Math.min(had, ours + their)
-      if (ours + their < shortest) {
+      const way = ours + their
+      // What is there because of this meeting is no reason to end it.
+      if (entry === present) met = way
+      else if (entry.wanted) had = Math.min(had, way)
+      if (way < shortest) {
         best = entry
-        shortest = ours + their
+        shortest = way
       }
     }
     if (best === undefined || shortest + WORTHWHILE >= had) this.#meetings.delete(whose)
-    else if (!best.down) this.#meetings.set(whose, best)
+    // Measured times wander: what was agreed on stays until something is clearly better.
+    else if (!best.down && shortest + WORTHWHILE < met) this.#meetings.set(whose, best)
     this.#fill()
   }
 
@@ -185,7 +195,7 @@ export class RelayGatherer {
 
   /** An answer is awaited that may bring an address. */
   get pending(): boolean {
-    return this.#entries.some((entry) => ['asked'].includes(statusOf(entry).state))
+    return this.#entries.some((entry) => statusOf(entry).state === 'asked')
   }
 
   addServer({ text, uri, addresses, credentials }: RelayServer): void {
@@ -221,11 +231,11 @@ export class RelayGatherer {
           if (base !== undefined) outlet.sendFailed(base, to, failure)
         },
         drained: (allocation) => {
-          for (const base of this.#bases.get(allocation) ?? []) outlet.drained(base)
+          for (const base of this.#bases.get(allocation)?.bases ?? []) outlet.drained(base)
         },
       },
     })
-    const entry: Entry = { text, name: formatServerUri(uri), client, wanted: false, down: false, retirement: undefined }
+    const entry: Entry = { text, name: formatServerUri(uri), host: uri.host, client, wanted: false, down: false, retirement: undefined }
     this.#entries.push(entry)
     this.#starting.add(entry)
     this.#options.pacer.request(this, true)
@@ -266,15 +276,22 @@ export class RelayGatherer {
     for (const { client } of this.#entries) client.allocation?.verify()
   }
 
-  /** As many allocations as wanted, at the nearest servers that are not down. */
+  /**
+   * As many allocations as wanted, at the nearest servers that are not down. One for each host: what is listed under several URIs dies as one.
+   */
   #fill(): void {
     const standing = this.#standing()
+    let lacking = this.#options.keep - standing.length
+    const hosts = new Set(standing.map(({ host }) => host))
     const reserve = this.#entries.filter(({ wanted, client }) => !wanted && client.rtt !== undefined && client.failure === undefined)
     reserve.sort((a, b) => (a.client.rtt ?? 0) - (b.client.rtt ?? 0))
     const met = new Set(this.#meetings.values())
-    for (const [index, entry] of reserve.entries()) {
-      if (index >= this.#options.keep - standing.length && !met.has(entry)) continue
+    for (const entry of reserve) {
+      if (!met.has(entry) && (lacking <= 0 || hosts.has(entry.host))) continue
+      lacking--
+      hosts.add(entry.host)
       entry.wanted = true
+      entry.down = false
       entry.client.allocate()
     }
     this.#measure()
@@ -303,7 +320,7 @@ export class RelayGatherer {
     const met = new Set(this.#meetings.values())
     const idle = standing
       .filter((entry) => !met.has(entry))
-      .filter(({ client }) => !this.#basesAt(client).some((base) => this.#options.outlet.inUse(base)))
+      .filter((entry) => !this.#basesAt(entry).some((base) => this.#options.outlet.inUse(base)))
     idle.sort((a, b) => (b.client.rtt ?? 0) - (a.client.rtt ?? 0))
     for (const entry of idle.slice(0, Math.max(0, surplus))) {
       surplus--
@@ -314,21 +331,24 @@ export class RelayGatherer {
 
   /** Told once each of them has answered or failed, so that not every answer is news. */
   #measure(): void {
-    const known = this.#entries.flatMap(({ name, client: { rtt } }) => (rtt === undefined ? [] : [[name, Math.round(rtt)] as const]))
     const complete = this.#entries.every(({ client }) => client.rtt !== undefined || client.failure !== undefined)
+    const measured = this.#entries.flatMap(({ name, client: { rtt } }) => (rtt === undefined ? [] : [[name, Math.round(rtt)] as const]))
+    measured.sort(([, a], [, b]) => a - b)
+    const known = measured.filter(([name]) => name.length <= LONGEST_NAME).slice(0, MOST_DISTANCES)
     if (!complete || known.length <= this.#distances.length) return
     this.#distances = Object.freeze(known)
     this.#options.outlet.measured()
   }
 
   #retire(entry: Entry): void {
-    for (const base of this.#basesAt(entry.client)) this.#announceEnd(base)
+    for (const base of this.#basesAt(entry)) this.#announceEnd(base)
     entry.retirement = this.#options.timers.after(FAREWELL, () => {
       entry.retirement = undefined
       entry.wanted = false
-      for (const { allocation } of this.#basesAt(entry.client)) this.#removeAll(allocation, 'nearer relays are in use')
+      for (const { allocation } of this.#basesAt(entry)) this.#removeAll(allocation, 'nearer relays are in use')
       entry.client.release()
-      this.#tell()
+      // Those may have died meanwhile.
+      this.#fill()
     })
   }
 
@@ -337,18 +357,18 @@ export class RelayGatherer {
   #allocated(entry: Entry, allocation: Allocation): void {
     entry.down = false
     // A new one beside the old: its user name cannot change (RFC 8656 7.2), so new credentials bring a new allocation.
-    for (const base of this.#basesAt(entry.client, allocation)) this.#announceEnd(base)
+    for (const base of this.#basesAt(entry)) this.#announceEnd(base)
     const { nextId, outlet } = this.#options
     const rank = this.#freeRank()
     const bases = allocation.relayed.map((address) => new RelayBase(nextId(), address, rank, entry.text, allocation))
-    this.#bases.set(allocation, bases)
+    this.#bases.set(allocation, { entry, bases })
     for (const base of bases) outlet.added(base)
     this.#trim()
     this.#tell()
   }
 
   #lost(entry: Entry, allocation: Allocation, reason: string): void {
-    const bases = this.#bases.get(allocation) ?? []
+    const bases = this.#bases.get(allocation)?.bases ?? []
     if (!bases.some((base) => base.retiring)) entry.down = true
     this.#removeAll(allocation, reason)
     this.#fill()
@@ -366,34 +386,34 @@ export class RelayGatherer {
   }
 
   #removeAll(allocation: Allocation, reason: string): void {
-    const bases = this.#bases.get(allocation) ?? []
+    const bases = this.#bases.get(allocation)?.bases ?? []
     this.#bases.delete(allocation)
     for (const base of bases) this.#options.outlet.removed(base, reason)
   }
 
-  #basesAt(client: RelayClient, except?: Allocation): readonly RelayBase[] {
-    const bases = [...this.#bases.values()].flat()
-    return bases.filter(({ server, allocation }) => server === client.text && allocation !== except)
+  #basesAt(at: Entry): readonly RelayBase[] {
+    return [...this.#bases.values()].flatMap(({ entry, bases }) => (entry === at ? bases : []))
   }
 
   #baseOf(allocation: Allocation, peer: Address): RelayBase | undefined {
-    const bases = this.#bases.get(allocation)
+    const bases = this.#bases.get(allocation)?.bases
     const first = bases?.[0]
     return first?.address.family === peer.family ? first : bases?.[1]
   }
 
   #freeRank(): number {
-    const taken = new Set([...this.#bases.values()].flat().map(({ rank }) => rank))
+    const taken = new Set([...this.#bases.values()].flatMap(({ bases }) => bases.map(({ rank }) => rank)))
     let rank = 0
     while (taken.has(rank)) rank++
     return rank
   }
 
   #tell(): void {
-    for (const status of this.status) {
+    for (const entry of this.#entries) {
+      const status = statusOf(entry)
       const text = JSON.stringify([status.state, status.relayed, status.failure])
-      if (this.#told.get(status.server) === text) continue
-      this.#told.set(status.server, text)
+      if (this.#told.get(entry) === text) continue
+      this.#told.set(entry, text)
       this.#options.outlet.changed(status)
     }
   }

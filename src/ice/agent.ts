@@ -298,8 +298,14 @@ export class IceAgent implements Agent {
     for (const pair of this.pairs) {
       this.#outgoing.expire(pair, now)
       if (pair.valid && now >= consentExpiresAt(pair)) this.#drop(pair, 'consent expired')
-      else if (pair.valid && now >= pair.consentAt) this.#check(pair, now)
-      else if (this.#patience.met && isExhausted(pair)) pair.fail('no answer')
+      else if (pair.valid && now >= pair.consentAt) {
+        // One question may get lost: whether it was more than that is to be known soon, and not by the next one alone.
+        if (pair.unanswered > 0) {
+          pair.base.verify()
+          this.#question(pair, now)
+        }
+        this.#check(pair, now)
+      } else if (this.#patience.met && isExhausted(pair)) pair.fail('no answer')
     }
     this.#settle(now)
   }
@@ -372,7 +378,9 @@ export class IceAgent implements Agent {
       // Should this one stay without an answer; an answer sets the time anew.
       pair.consentAt = now + consentDelay(true, this.#random)
       pair.nextCheckAt = pair.hurried ? now + this.#list.nextInterval(pair) : Number.POSITIVE_INFINITY
-      if (pair.unanswered >= DOUBTFUL_QUESTIONS || (pair.questioned && pair === this.#selected)) pair.base.verify()
+      // A relay is worth asking at once, a NAT only where silence lasts: its servers are not ours to ask for every flow that goes one way.
+      const relayed = pair.base.kind === 'relay' && pair.questioned && pair === this.#selected
+      if (relayed || pair.unanswered >= DOUBTFUL_QUESTIONS) pair.base.verify()
       // Is there another that does, before this one is given up?
       if (pair.questioned && pair === this.#selected && pair.unanswered === DOUBTFUL_QUESTIONS) this.#questionOthers(pair, now)
     } else {
@@ -490,7 +498,9 @@ export class IceAgent implements Agent {
     this.#nominate(now)
     this.#select(now)
     this.#giveUp(now)
-    this.#upgrade.see(this.#selected, now)
+    // Toward a peer that takes one nomination nothing could come of it.
+    const final = this.#controlling && this.#remote?.renomination !== true
+    this.#upgrade.see(final ? undefined : this.#selected, now)
     const next = this.#remote === undefined ? Number.POSITIVE_INFINITY : this.#list.nextCheckAt(now)
     this.#expected = this.#nextDeadline(now, next)
     const events = this.#events

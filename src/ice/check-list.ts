@@ -133,18 +133,22 @@ export class CheckList {
 
   /**
    * Direct pairs that never answered get one more check each, as many as `most`: something between the two ends may have changed. Those that
-   * are worth the least never do.
+   * had the fewest go first, so that all get their turn, also where the budget ends before the list does; those that are worth the least never do.
    */
   reconsider(now: number, most: number): void {
-    let left = most
-    for (const pair of this.#pairs) {
-      if (left === 0) return
-      if (pair.valid || pair.kind !== 'direct' || pair.likelihood > 1 || pair.nextCheckAt !== Number.POSITIVE_INFINITY) continue
-      if (pair.state !== 'failed' && pair.state !== 'in-progress') continue
+    const silent = this.#pairs.filter(
+      ({ valid, kind, likelihood, state, nextCheckAt }) =>
+        !valid &&
+        kind === 'direct' &&
+        likelihood <= 1 &&
+        nextCheckAt === Number.POSITIVE_INFINITY &&
+        (state === 'failed' || state === 'in-progress'),
+    )
+    silent.sort((a, b) => a.sent - b.sent)
+    for (const pair of silent.slice(0, most)) {
       pair.state = 'in-progress'
       pair.unanswered = Math.max(pair.unanswered, CHECK_INTERVALS.length)
       pair.nextCheckAt = now
-      left--
     }
   }
 

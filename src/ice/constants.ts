@@ -68,9 +68,9 @@ export const CONSENT_EXPIRY = 30_000
 export const SPARE_INTERVAL = 15_000
 /** Checks without an answer that end a valid pair whose address the peer withdrew: under a second. */
 export const SUSPECT_CHECKS = 6
-/** Questions of consent in a row without an answer that make another valid pair the better one. */
+/** Questions in a row without an answer that are reason to ask what else works; of a pair that is not asked quickly, to prefer another. */
 export const DOUBTFUL_QUESTIONS = 2
-/** The same for nominations, which follow each other at the round trip known so far: half a second, for one that has grown since. */
+/** Quick ones that make another valid pair the better one; they follow each other at the round trip known so far: half a second at least. */
 export const DOUBTFUL_NOMINATIONS = 6
 /**
  * While a relay carries the data, the direct pairs get another check every so often: so many rounds, then more rarely. What a NAT or a firewall
@@ -81,6 +81,11 @@ export const RECONSIDER = { first: 5_000, rounds: 12, later: 15_000 }
 export const RECONSIDERED_PAIRS = 6
 /** Longest wait for a better pair before the one regular nomination toward a foreign agent. */
 export const NOMINATION_WAIT = 150
+/**
+ * What works is left for a better pair once the peer's own check came there and was answered: our data follows the answer then. Before that the
+ * peer may not know the pair for valid, and can keep a few datagrams only. Later than this after the pair is valid here nobody waits for that.
+ */
+export const CHANGE_WAIT = 1_000
 /** A pair of the same kind must be this much faster to take over. */
 export const RTT_MARGIN = 10
 /** And no sooner than this after the last change. */

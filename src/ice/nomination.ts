@@ -3,7 +3,7 @@
  * Pure decisions over the pairs; the agent carries them out.
  */
 import { comparePairPriority } from '../candidates/index.ts'
-import { DOUBTFUL_NOMINATIONS, DOUBTFUL_QUESTIONS, NOMINATION_WAIT, RENOMINATION_INTERVAL, RTT_MARGIN } from './constants.ts'
+import { CHANGE_WAIT, DOUBTFUL_NOMINATIONS, DOUBTFUL_QUESTIONS, NOMINATION_WAIT, RENOMINATION_INTERVAL, RTT_MARGIN } from './constants.ts'
 import type { Pair } from './pair.ts'
 
 /** Direct before relayed, then by priority. */
@@ -24,12 +24,13 @@ export function bestValid(pairs: readonly Pair[], current?: Pair): Pair | undefi
     if (best !== undefined && strict && isSilent(best) !== isSilent(pair)) best = isSilent(best) ? pair : best
     else if (best === undefined || isBetter(pair, best)) best = pair
   }
-  return best
+  // Where none answers it is the peer that is gone, and one is as good as the other.
+  return strict && current.valid && best !== undefined && isSilent(best) ? current : best
 }
 
-/** It was asked whether it works, with the others, and has not answered yet. */
+/** It was asked whether it works, with the others, and has not answered. The second question comes when the answer to the first is late. */
 function isSilent({ questioned, unanswered }: Pair): boolean {
-  return questioned && unanswered > 0
+  return questioned && unanswered > 1
 }
 
 /** A better kind, a clearly shorter round trip, or about the same round trip and a higher priority. */
@@ -68,11 +69,21 @@ function isAhead(pair: Pair, other: Pair): boolean {
   return later === 0 ? comparePairPriority(pair.priority, other.priority) < 0 : later > 0
 }
 
-/** Toward a peer that takes renomination: the pair to nominate now, if that is news. */
-export function toRenominate(pairs: readonly Pair[], current: Pair | undefined, changedAt: number, now: number): Pair | undefined {
+/**
+ * Toward a peer that takes renomination: the pair to nominate now, if that is news; or the time at which it may be nominated at the latest,
+ * while the peer is not known to take data there.
+ */
+export function toRenominate(pairs: readonly Pair[], current: Pair | undefined, changedAt: number, now: number): Pair | number | undefined {
   const best = bestValid(pairs, current)
   if (best === undefined || best === current) return undefined
-  if (current === undefined || !current.valid || current.kind !== best.kind || isDoubtful(current)) return best
+  if (current === undefined || !current.valid || isDoubtful(current)) return best
+  const next = changeTo(best, current, changedAt, now)
+  const until = (best.validSince ?? now) + CHANGE_WAIT
+  return next === undefined || next.heard || now >= until ? next : until
+}
+
+function changeTo(best: Pair, current: Pair, changedAt: number, now: number): Pair | undefined {
+  if (current.kind !== best.kind) return best
   // Between pairs of one kind there is no hurry after the first moments, and measured times wander.
   const settled = now - (current.validSince ?? now) > NOMINATION_WAIT
   return isBetter(best, current) && (!settled || now - changedAt >= RENOMINATION_INTERVAL) ? best : undefined

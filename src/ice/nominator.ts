@@ -42,8 +42,10 @@ export class Nominator {
   /** As the controlling side: the pair to nominate now, marked as such; undefined when there is no news. */
   nominate(pairs: readonly Pair[], renomination: boolean, now: number): Pair | undefined {
     if (this.#firstValidAt === undefined) return undefined
+    this.decideAt = Number.POSITIVE_INFINITY
     const next = renomination ? toRenominate(pairs, this.#nominee, this.#changedAt, now) : this.#once(pairs, this.#firstValidAt, now)
-    if (next === undefined) return undefined
+    if (typeof next === 'number') this.decideAt = next
+    if (typeof next === 'number' || next === undefined) return undefined
     if (this.#nominee !== undefined) this.#nominee.nominating = undefined
     this.#nominee = next
     this.#changedAt = now
@@ -61,12 +63,7 @@ export class Nominator {
     return chosen?.valid === true && (best === undefined || isDoubtful(best)) ? chosen : best
   }
 
-  #once(pairs: readonly Pair[], firstValidAt: number, now: number): Pair | undefined {
-    this.decideAt = Number.POSITIVE_INFINITY
-    if (this.#nominee !== undefined) return undefined
-    const next = toNominate(pairs, firstValidAt, now)
-    if (typeof next !== 'number') return next
-    this.decideAt = next
-    return undefined
+  #once(pairs: readonly Pair[], firstValidAt: number, now: number): Pair | number | undefined {
+    return this.#nominee === undefined ? toNominate(pairs, firstValidAt, now) : undefined
   }
 }

@@ -13,9 +13,14 @@ export type SendFailure =
   | 'ENOBUFS'
   | (string & {})
 
-/** Says nothing of the address: full queues and shortages pass, and "refused" may come from a NAT that the peer has not opened yet. */
+const PASSING: ReadonlySet<SendFailure> = new Set(['ENOBUFS', 'ENOMEM', 'EAGAIN', 'EINTR', 'ECONNREFUSED', 'EMSGSIZE'])
+
+/**
+ * Says nothing of the address: full queues and shortages pass, "refused" may come from a NAT that the peer has not opened yet, and what is too
+ * long says that of itself alone.
+ */
 export function isPassing(failure: SendFailure): boolean {
-  return failure === 'ENOBUFS' || failure === 'ENOMEM' || failure === 'EAGAIN' || failure === 'EINTR' || failure === 'ECONNREFUSED'
+  return PASSING.has(failure)
 }
 
 /** What a socket tells its one owner. Set once, right after the socket was made. */

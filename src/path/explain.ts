@@ -39,8 +39,10 @@ export interface Explanation {
   readonly remoteCandidates: readonly string[]
   /** Of this attempt, repetitions included: those given to listeners of `signal`, and those of the peer that could be read. */
   readonly signals: { readonly sent: number; readonly received: number }
-  /** What became of the STUN servers, a line for each. */
+  /** What became of the STUN servers and relays, a line for each. */
   readonly servers: readonly string[]
+  /** Relays that give nothing, and servers whose names lead nowhere, with the reason. */
+  readonly missing: readonly string[]
   /** Addresses of this machine that are not offered, with the reason. */
   readonly notOffered: readonly string[]
   /** Candidates and signals that were not used, with the reason. */
@@ -92,10 +94,12 @@ export function explain(parts: Omit<Explanation, 'toString'>): Explanation {
   return { ...parts, toString: () => describe(parts) }
 }
 
-/** What is in the way before any check, if something is. */
-export function obstacle({ signals, remoteCandidates }: Pick<Explanation, 'signals' | 'remoteCandidates'>): string | undefined {
+/** What is in the way, if something is that checks do not show. */
+export function obstacle(parts: Pick<Explanation, 'signals' | 'remoteCandidates' | 'missing'>): string | undefined {
+  const { signals, remoteCandidates, missing } = parts
   if (signals.received === 0) return 'No signal of the peer’s has come: does your channel carry them?'
-  return remoteCandidates.length === 0 ? 'The peer has offered no addresses.' : undefined
+  if (remoteCandidates.length === 0) return 'The peer has offered no addresses.'
+  return missing.length === 0 ? undefined : `Missing here: ${missing.join('; ')}`
 }
 
 function describe(parts: Omit<Explanation, 'toString'>): string {

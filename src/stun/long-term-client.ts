@@ -132,7 +132,7 @@ export class LongTermCredential {
     if (used !== undefined) {
       // RFC 8489 9.2.5: the same answer to the same question would be refused again.
       const same = equal(used.realm, realm) && used.username === this.#username && used.password === this.#password
-      if (!stale && same) return giveUp(`the server refuses user name or password: ${error.reason}`)
+      if (!stale && same) return giveUp(error.reason === '' ? 'Unauthenticated' : error.reason)
       if (stale && equal(used.nonce, nonce) && this.#challenge === used) return giveUp('the server calls the nonce stale that it gives out')
       // Once agreed on, SHA-256 is not given up again for a message that proves nothing (RFC 8489 9.2.5, last rule).
       if (used.algorithms !== undefined && algorithms === undefined) {

@@ -31,7 +31,8 @@ describe('bench/relay', requires({ commands: { cc: 'gcc', taskset: 'util-linux',
 
   it('makes allocations on both servers', { timeout: 60_000 }, () => {
     const rows = run('allocations')
-    expect([rows.get('sallyport')?.[0], rows.get('coturn')?.[0]]).toEqual([expect.any(Number), expect.any(Number)])
+    expect(rows.get('sallyport')?.[0]).toBeGreaterThan(0)
+    expect(rows.get('coturn')?.[0]).toBeGreaterThan(0)
   })
 })
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { RENOMINATION_INTERVAL, RTT_MARGIN } from '../../src/ice/constants.ts'
+import { CHANGE_WAIT, RENOMINATION_INTERVAL, RTT_MARGIN } from '../../src/ice/constants.ts'
 import { Attribute } from '../../src/stun/index.ts'
 import { remote, type Sent, Solo } from './solo.ts'
 
@@ -24,11 +24,37 @@ describe('C65 which of several valid pairs the controlling side prefers', () => 
     solo.run(1_000)
     expect(solo.agent.selected?.kind).toBe('relay')
     solo.tell((agent, now) => agent.addRemotes([remote('192.0.2.1')], now))
-    solo.run(199)
+    solo.run(100)
+    solo.hear('192.0.2.1')
+    solo.run(99)
     expect(solo.agent.selected?.kind).toBe('relay')
     solo.run(2)
     expect(solo.agent.selected?.kind).toBe('direct')
     solo.run(600_000)
+    expect(solo.agent.selected?.kind).toBe('direct')
+  })
+
+  it.each([
+    ['once the peer has checked it, too: before, it may not take data there', 700],
+    ['a second later, should the peer not check it', undefined],
+  ])('a direct one that is valid %s', (_name, heardAfter) => {
+    const solo = answering(new Solo(), () => 20).start([remote('198.51.100.1', 6000, 'relay')])
+    solo.run(1_000)
+    solo.tell((agent, now) => agent.addRemotes([remote('192.0.2.1')], now))
+    solo.run(20 + (heardAfter ?? CHANGE_WAIT) - 5)
+    expect([solo.pair('192.0.2.1')?.valid, solo.agent.selected?.kind]).toEqual([true, 'relay'])
+    if (heardAfter !== undefined) solo.hear('192.0.2.1')
+    solo.run(heardAfter === undefined ? 10 : 0)
+    expect(solo.agent.selected?.kind).toBe('direct')
+  })
+
+  it('one that works at once, though unheard, when the one in use does not any more', () => {
+    const solo = answering(new Solo(), () => 20).start([remote('198.51.100.1', 6000, 'relay')])
+    solo.run(1_000)
+    solo.tell((agent, now) => agent.addRemotes([remote('192.0.2.1')], now))
+    solo.run(100)
+    expect(solo.agent.selected?.kind).toBe('relay')
+    solo.fail('198.51.100.1', 'ENETUNREACH')
     expect(solo.agent.selected?.kind).toBe('direct')
   })
 
@@ -53,6 +79,27 @@ describe('C65 which of several valid pairs the controlling side prefers', () => 
     expect(changes.length).toBeGreaterThan(10)
     const gaps = changes.slice(1).map((at, i) => at - (changes[i] as number))
     expect(Math.min(...gaps)).toBeGreaterThanOrEqual(RENOMINATION_INTERVAL)
+  })
+
+  it('not another one because a question of consent got lost now and then', () => {
+    const solo = new Solo()
+    let count = 0
+    solo.onCheck = (sent) => void (count++ % 3 === 2 || solo.clock.wake(solo.now + 50, () => void solo.answer(sent)))
+    solo.start([remote('192.0.2.1'), remote('192.0.2.2')]).run(10_000)
+    const changes = watched(solo)
+    solo.run(1_200_000)
+    expect(changes).toEqual([])
+  })
+
+  it.each([true, false])('not another one when none of them answers any more, asked to look: %s', (questioned) => {
+    const solo = answering(new Solo(), () => 50).start([1, 2, 3, 4].map((n) => remote(`192.0.2.${n}`)))
+    solo.run(10_000)
+    const changes = watched(solo)
+    solo.onCheck = () => {}
+    const { selected } = solo.agent
+    if (questioned && selected !== undefined) solo.tell((agent, now) => agent.question(selected, now))
+    solo.run(15_000)
+    expect(changes).toEqual([])
   })
 
   it('and the one that is left stays valid, and is asked rarely', () => {

@@ -49,7 +49,7 @@ export interface Foreign {
   readonly keepsNonce?: string
   /** Why it does not refresh a short-lived allocation in time. */
   readonly keepsPace?: string
-  /** Why its allocation may live on when it has left. */
+  /** Why its allocation lives on when it has left. */
   readonly abandons?: string
   /** Compiles it, where that has to be. Any number of times. */
   readonly prepare?: () => Promise<void>
@@ -95,7 +95,6 @@ export const AGENTS: readonly Foreign[] = [
       also: { "pion's source (Debian: golang-github-pion-ice.v2-dev)": existsSync(`${GO_SOURCES}/src/github.com/pion/ice/v2`) },
     },
     relays: ['udp', 'tcp', 'tls'],
-    abandons: 'pion lets go of it once and hears no answer, and its nonce may be stale',
     prepare: buildPion,
     cannot: { 'settle role conflicts': 'pion 2.3 drops checks of its own role' },
   },
@@ -119,7 +118,6 @@ export const AGENTS: readonly Foreign[] = [
     args: [pathOf('chromium-peer.js')],
     needs: { commands: { chromium: 'chromium' } },
     relays: ['udp', 'tcp', 'tls'],
-    abandons: 'Chromium lets go of it once and hears no answer, and its nonce may be stale',
     cannot: { data: "Chromium's data is DTLS, and goes both ways in webrtc.test.ts", lite: 'Chromium has no lite agent' },
   },
 ]

@@ -1,13 +1,13 @@
 /** What other people's agents do with nothing but their address on a relay of ours: against our own agent, and against each other. */
 import { performance } from 'node:perf_hooks'
 import { expect, vi } from 'vitest'
-import { createTraversal, type HostPolicy, type Session } from '../../src/index.ts'
+import { createTraversal, type HostPolicy, type Session, type TraversalOptions } from '../../src/index.ts'
 import type { DatagramSocket } from '../../src/net/index.ts'
 import { nodeNetwork } from '../../src/net/node/index.ts'
 import type { RelayTransport } from '../../src/relay/index.ts'
+import { OwnRelay, RELAYED } from '../relay/own-relay.ts'
 import { bridge, bridged, type End, type Leg } from './bridge.ts'
 import { AGENTS, type Foreign, type LineProcess, type StartOptions, startAgent } from './foreign-agent.ts'
-import { OwnRelay, RELAYED } from './own-relay.ts'
 
 const LOOPBACK: HostPolicy = { loopback: true, families: [4], accept: ({ internal }) => internal }
 const PASSWORD = 'a password'
@@ -19,6 +19,9 @@ const PATIENCE = 20_000
 
 /** What is said beside greetings: lengths that streams pad and lengths that they do not. */
 const TEXTS = [1, 2, 3, 4, 500, 1_000].map((length) => `say ${'x'.repeat(length)}`)
+
+/** What becomes of an agent's nonce while it is there. */
+type Nonces = 'stale' | 'fresh'
 
 /** The three that agents are sent to: by what they can. */
 export class Relays {
@@ -42,9 +45,9 @@ export class Relays {
     return new Relays(strict, await OwnRelay.start({ authenticate, lifetimes }), await OwnRelay.start({ authenticate }))
   }
 
-  of({ keepsNonce, keepsPace }: Foreign): OwnRelay {
+  of({ keepsNonce, keepsPace }: Foreign, nonces: Nonces): OwnRelay {
     if (keepsPace !== undefined) return this.#lenient
-    return keepsNonce === undefined ? this.#strict : this.#patient
+    return keepsNonce === undefined && nonces === 'stale' ? this.#strict : this.#patient
   }
 
   async close(): Promise<void> {
@@ -65,13 +68,17 @@ export interface Scene {
   readonly run: (relays: Relays) => Promise<void>
 }
 
-/** Against our own agent, which is not relayed. */
-export function withOurs(part: Part, role: 'controlling' | 'controlled'): Scene {
+/** Our own agent: not relayed, or on the relay that the other one is on, over the same transport, and nowhere else. */
+export type Ours = 'direct' | 'relayed'
+
+export function withOurs(part: Part, role: 'controlling' | 'controlled', ours: Ours): Scene {
   const { foreign } = part
-  const name = `${describe(part)}, ${role}`
+  const name = `${describe(part)}, ${role}, with ours ${ours}`
   const run = async (relays: Relays): Promise<void> => {
-    const guest = new Guest(relays, part, name, role === 'controlling')
-    const traversal = await createTraversal({ socket: await openBehindFirewall(), hosts: LOOPBACK })
+    const guest = new Guest(relays, part, name, role === 'controlling', 'stale')
+    const traversal = await createTraversal(
+      ours === 'direct' ? { socket: await openBehindFirewall(), hosts: LOOPBACK } : relayedOnly(relays, part, `${name}, ours`),
+    )
     const session = traversal.connect({ peer: name })
     const { agent } = guest
     try {
@@ -84,8 +91,9 @@ export function withOurs(part: Part, role: 'controlling' | 'controlled'): Scene 
       await inTime(Promise.all([session.ready, agent.received(`pong ping ${foreign.name}`)]))
       for (const text of TEXTS) await inTime(answered(session, text))
       await guest.checkRelayed()
-      const { remote } = session.path as NonNullable<Session['path']>
+      const { remote, local } = session.path as NonNullable<Session['path']>
       expect(guest.relayed).toEqual([`${remote.ip}:${remote.port}`])
+      if (ours === 'relayed') expect([local.type, local.ip]).toEqual(['relay', RELAYED[4]])
       await guest.outlive()
       await inTime(answered(session, 'say that you are still there'))
       await guest.leave()
@@ -99,11 +107,21 @@ export function withOurs(part: Part, role: 'controlling' | 'controlled'): Scene 
   return { name, agents: [foreign], run }
 }
 
+function relayedOnly(relays: Relays, { foreign, transport }: Part, username: string): TraversalOptions {
+  const own = relays.of(foreign, 'stale')
+  const { ip, port } = own.at(transport, 4)
+  const urls = transport === 'tls' ? `turns:${ip}:${port}` : `turn:${ip}:${port}?transport=${transport}`
+  return { servers: [{ urls, username, credential: PASSWORD }], relay: { only: true, ca: own.ca } }
+}
+
 /** Two of them, from relayed address to relayed address. The first one controls. */
 export function withEachOther(one: Part, two: Part): Scene {
   const name = `${describe(one)} controls ${describe(two)}`
   const run = async (relays: Relays): Promise<void> => {
-    const guests = [new Guest(relays, one, `${name}, first`, true), new Guest(relays, two, `${name}, second`, false)] as const
+    const guests = [
+      new Guest(relays, one, `${name}, first`, true, 'fresh'),
+      new Guest(relays, two, `${name}, second`, false, 'fresh'),
+    ] as const
     const [first, second] = guests
     first.agent.onSignal((signal) => second.agent.signal(signal))
     second.agent.onSignal((signal) => first.agent.signal(signal))
@@ -120,11 +138,14 @@ export function throughOurs(one: Part, two: Part): Scene {
     const traversal = await createTraversal({ socket: await openBehindFirewall(), hosts: LOOPBACK })
     const users = [`${name}, first`, `${name}, second`] as const
     const ends: readonly [End, End] = [
-      [one.foreign, optionsFor(relays, one, users[0], true)],
-      [two.foreign, optionsFor(relays, two, users[1], false)],
+      [one.foreign, optionsFor(relays, one, users[0], true, 'stale')],
+      [two.foreign, optionsFor(relays, two, users[1], false, 'stale')],
     ]
     const legs: readonly [Leg, Leg] = bridge(traversal, ends)
-    const guests = [new Guest(relays, one, users[0], true, legs[0].agent), new Guest(relays, two, users[1], false, legs[1].agent)] as const
+    const guests = [
+      new Guest(relays, one, users[0], true, 'stale', legs[0].agent),
+      new Guest(relays, two, users[1], false, 'stale', legs[1].agent),
+    ] as const
     try {
       await spend(guests, bridged(legs, ends))
     } finally {
@@ -154,15 +175,17 @@ class Guest {
   readonly agent: LineProcess
   readonly #own: OwnRelay
   readonly #user: string
+  readonly #nonces: Nonces
   /** By then it had its allocation. */
   readonly #offeredAt: Promise<number>
 
   /** @param agent the one that there is already */
-  constructor(relays: Relays, part: Part, user: string, controlling: boolean, agent?: LineProcess) {
+  constructor(relays: Relays, part: Part, user: string, controlling: boolean, nonces: Nonces, agent?: LineProcess) {
     this.part = part
-    this.#own = relays.of(part.foreign)
+    this.#nonces = nonces
+    this.#own = relays.of(part.foreign, nonces)
     this.#user = user
-    this.agent = agent ?? startAgent(part.foreign, optionsFor(relays, part, user, controlling))
+    this.agent = agent ?? startAgent(part.foreign, optionsFor(relays, part, user, controlling, nonces))
     // Whether it comes to that is asked elsewhere.
     this.#offeredAt = this.agent.find(({ signal }) => (signal?.candidates.length ? performance.now() : undefined)).catch(() => 0)
   }
@@ -203,12 +226,14 @@ class Guest {
     if (abandons !== undefined && keepsPace !== undefined) return
     await vi.waitFor(() => expect(this.#own.of('allocation-deleted', this.#user)).toHaveLength(1), PATIENCE)
     const [gone] = this.#own.of('allocation-deleted', this.#user)
-    if (abandons === undefined) expect(transport === 'udp' ? ['released'] : ['released', 'disconnected']).toContain(gone?.reason)
+    // Who is refused for a stale nonce when he lets go does not wait for the answer.
+    if (abandons === undefined && this.#nonces === 'fresh')
+      expect(transport === 'udp' ? ['released'] : ['released', 'disconnected']).toContain(gone?.reason)
   }
 }
 
-function optionsFor(relays: Relays, { foreign, transport }: Part, username: string, controlling: boolean): StartOptions {
-  const own = relays.of(foreign)
+function optionsFor(relays: Relays, { foreign, transport }: Part, username: string, controlling: boolean, nonces: Nonces): StartOptions {
+  const own = relays.of(foreign, nonces)
   const { ip: host, port } = own.at(transport, 4)
   const turn = { transport, host, port, username, password: PASSWORD, ...(transport === 'tls' ? { ca: own.caFile } : {}) }
   return { controlling, loopback: true, turn }

@@ -11,20 +11,20 @@ import { partsOf, Relays, type Scene, throughOurs, withEachOther, withOurs } fro
 const WHOLE = process.env.INTEROP === 'all'
 /** So many at once. Most of what they do is to wait. */
 const CROWD = 16
+/** Milliseconds from one to the next: what starts takes the processor for itself, and libjuice takes a relay that answers late for none. */
+const STEP = 200
 
-const ROLES = ['controlling', 'controlled'] as const
+const WAYS = [
+  ['controlling', 'direct'],
+  ['controlled', 'relayed'],
+  ['controlled', 'direct'],
+  ['controlling', 'relayed'],
+] as const
 const TALKERS = ['werift', 'aioice', 'libnice', 'pion'].map(partsOf)
 const [CHROMIUM, LIBDATACHANNEL] = [partsOf('chromium'), partsOf('libdatachannel')]
 
 /** Every agent over every transport; in one role of the two by default, and one by one. */
 const SCENES: readonly Scene[] = [
-  ...TALKERS.flat().flatMap((part, i) => (WHOLE ? ROLES : ROLES.slice(i % 2, (i % 2) + 1)).map((role) => withOurs(part, role))),
-  ...TALKERS.flatMap((ones, i) =>
-    TALKERS.flatMap((twos, k) => {
-      const [one, two] = [ones[k % ones.length], twos[i % twos.length]]
-      return one !== undefined && two !== undefined && (WHOLE || k === (i + 1) % TALKERS.length) ? [withEachOther(one, two)] : []
-    }),
-  ),
   ...LIBDATACHANNEL.flatMap((other) =>
     CHROMIUM.flatMap((part) => [
       ...(WHOLE || part.transport === 'tls' ? [throughOurs(part, other)] : []),
@@ -32,6 +32,15 @@ const SCENES: readonly Scene[] = [
       // On relays over TCP Chromium's tie-breaker is 0, which libjuice takes for none: it answers with 400, whoever controls.
       ...(part.transport === 'udp' ? [withEachOther(other, part), ...(WHOLE ? [withEachOther(part, other)] : [])] : []),
     ]),
+  ),
+  ...TALKERS.flat().flatMap((part, i) =>
+    WAYS.filter((_, k) => WHOLE || k === i % WAYS.length).map(([role, ours]) => withOurs(part, role, ours)),
+  ),
+  ...TALKERS.flatMap((ones, i) =>
+    TALKERS.flatMap((twos, k) => {
+      const [one, two] = [ones[k % ones.length], twos[i % twos.length]]
+      return one !== undefined && two !== undefined && (WHOLE || k === (i + 1) % TALKERS.length) ? [withEachOther(one, two)] : []
+    }),
   ),
 ]
 
@@ -58,7 +67,7 @@ describe('agents by our relay only', () => {
     relays = all
     const doors: Promise<unknown>[] = []
     for (const [i, scene] of scenes.entries()) {
-      const life = Promise.resolve(doors[i - CROWD]).then(() => scene.run(all))
+      const life = Promise.all([doors[i - CROWD], pause(Math.min(i, CROWD) * STEP)]).then(() => scene.run(all))
       lives.set(scene, life)
       // Whoever awaits it hears of it.
       doors.push(life.catch(() => {}))
@@ -75,3 +84,7 @@ describe('agents by our relay only', () => {
       lives.get(scene),
     )
 })
+
+function pause(milliseconds: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, milliseconds))
+}

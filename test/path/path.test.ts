@@ -65,6 +65,7 @@ describe('the report of pairs', () => {
       remoteCandidates: ['candidate:1 of the peer'],
       signals: { sent: 1, received: 1 },
       servers: ['stun:stun.example.net: no answer'],
+      missing: ['relay turn:relay.example.net has no room'],
       notOffered: ['eth0 fe80::1: link-local'],
       refused: ['candidate not used: because', 'candidate not used: \u001b]0;mine\u0007\r\nall is well'],
       log: [{ at: 12.3, text: 'something happened' }],
@@ -75,6 +76,7 @@ describe('the report of pairs', () => {
       expect.arrayContaining([
         'Session with b: connected, controlling.',
         'No path.',
+        'Missing here: relay turn:relay.example.net has no room',
         '2 pairs tried:',
         '  candidate not used: because',
         // A peer's own words cannot move the cursor of who reads it, nor write a line of the report.

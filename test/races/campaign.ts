@@ -10,13 +10,15 @@ export interface Campaign {
   readonly path?: string
   /** Who else there may be. */
   readonly others?: readonly World['other'][]
+  /** With relays in every schedule. */
+  readonly relayed?: boolean
 }
 
 export const ANY_OTHERS: readonly World['other'][] = ['nobody', 'nobody', 'twin', 'third']
 
 /** Resolves with undefined when all held. */
-export async function campaign({ runs, seed, path, others = ANY_OTHERS }: Campaign): Promise<string | undefined> {
-  const details = await fc.check(fc.asyncProperty(schedules(others), storm), {
+export async function campaign({ runs, seed, path, others = ANY_OTHERS, relayed = false }: Campaign): Promise<string | undefined> {
+  const details = await fc.check(fc.asyncProperty(schedules(others, relayed), storm), {
     numRuns: runs,
     seed,
     ...(path === undefined ? {} : { path }),
@@ -24,7 +26,7 @@ export async function campaign({ runs, seed, path, others = ANY_OTHERS }: Campai
   if (!details.failed) return undefined
   const { counterexample, counterexamplePath, numShrinks, errorInstance } = details
   const [schedule] = counterexample ?? []
-  const lines = [`seed ${seed}, path ${counterexamplePath}, after ${numShrinks} shrinks:`]
+  const lines = [`seed ${seed}, path ${counterexamplePath}${relayed ? ' --relays' : ''}, after ${numShrinks} shrinks:`]
   if (schedule !== undefined) lines.push(describe(schedule))
   const { name, message, stack } = errorInstance as Error
   lines.push(name === 'Broken' ? `broken: ${message}` : `thrown: ${stack}`)

@@ -32,19 +32,16 @@ export class Ledger {
     return Buffer.from(`${MARK}stray`)
   }
 
-  double(data: Uint8Array): void {
-    const entry = this.#read(data)
-    if (entry !== undefined) entry.doubled = true
+  double(packet: Uint8Array): void {
+    for (const entry of this.#within(packet)) entry.doubled = true
   }
 
-  holdBack(data: Uint8Array): void {
-    const entry = this.#read(data)
-    if (entry !== undefined) entry.overtaken = true
+  holdBack(packet: Uint8Array): void {
+    for (const entry of this.#within(packet)) entry.overtaken = true
   }
 
-  replay(data: Uint8Array): void {
-    const entry = this.#read(data)
-    if (entry !== undefined) entry.doubled = entry.overtaken = true
+  replay(packet: Uint8Array): void {
+    for (const entry of this.#within(packet)) entry.doubled = entry.overtaken = true
   }
 
   arrive(data: Uint8Array, from: string): void {
@@ -73,6 +70,12 @@ export class Ledger {
 
   get size(): number {
     return this.#entries.length
+  }
+
+  /** On their way to and from relays datagrams are inside others, and several may share a segment of TCP. What only looks like one does no harm. */
+  #within(packet: Uint8Array): readonly Entry[] {
+    const text = Buffer.from(packet.buffer, packet.byteOffset, packet.length).toString('latin1')
+    return [...text.matchAll(/~(\d+)/g)].flatMap(([, number]) => this.#entries[Number(number)] ?? [])
   }
 
   #read(data: Uint8Array): Entry | undefined {

@@ -4,8 +4,11 @@
  */
 import fc from 'fast-check'
 
-/** Where a host may be. The last two mark what stands between it and the internet: who may answer, and which port the peer sees. */
-export type Place = 'public' | 'cone' | 'restricted' | 'port-restricted' | 'symmetric'
+/**
+ * Where a host may be: what stands between it and the internet decides who may answer, and which port the peer sees. Nothing by UDP gets out of
+ * a walled place.
+ */
+export type Place = 'public' | 'cone' | 'restricted' | 'port-restricted' | 'symmetric' | 'walled'
 
 /** What becomes of a signal: how many milliseconds it takes, how often it arrives, each time later, and whether its lines are doubled. */
 export interface SignalFate {
@@ -17,10 +20,27 @@ export interface SignalFate {
 /** What becomes of a packet; a number holds it back for so many milliseconds, so that others overtake it. */
 export type PacketFate = 'pass' | 'drop' | 'twice' | number
 
+/** What there is of relays. */
+export interface Relays {
+  readonly count: 1 | 2
+  /** Clients go there over a stream, or over UDP alone. */
+  readonly stream: boolean
+  /** The first one is served by the host that serves STUN. */
+  readonly beside: boolean
+  /** Only the first side knows of them. */
+  readonly oneSided: boolean
+  /** Milliseconds that credentials are good for; 0 for ever. */
+  readonly credentials: number
+  /** Milliseconds that the relay needs to find out a password. */
+  readonly slow: number
+}
+
 export interface World {
   /** Of all chance in the lab: ports, credentials, tie-breakers. */
   readonly seed: number
   readonly places: readonly [Place, Place]
+  /** Undefined where there are none, and then the places are such that none is needed. */
+  readonly relays?: Relays
   /** Addresses of each host at the start. */
   readonly homes: readonly [number, number]
   /** Both behind one router, as far as there is one. */
@@ -56,6 +76,15 @@ export type Action =
   | ({ readonly do: 'move' | 'add'; readonly place: number } & Whose)
   | ({ readonly do: 'reboot'; readonly renumber: boolean; readonly downFor: number } & Whose)
   | ({ readonly do: 'sleep' | 'outage'; readonly for: number } & Whose)
+  | RelayAction
+
+/** What a relay does: says nothing for a while, or for good; ends, and starts again after a while with nothing of before; takes nobody new. */
+export interface RelayAction {
+  readonly do: 'silence' | 'die' | 'renew' | 'drain'
+  readonly relay: number
+  /** Milliseconds. */
+  readonly for: number
+}
 
 export interface Step {
   /** Milliseconds since the last one. */
@@ -83,7 +112,7 @@ const pause = fc.oneof(
 
 const pick = fc.nat(7)
 
-const action: fc.Arbitrary<Action> = fc.oneof(
+const actions: readonly fc.WeightedArbitrary<Action>[] = [
   { weight: 5, arbitrary: fc.record({ do: fc.constant('restart' as const), ...whose }) },
   { weight: 3, arbitrary: fc.record({ do: fc.constant('send' as const), count: fc.integer({ min: 1, max: 3 }), ...whose }) },
   { weight: 2, arbitrary: fc.record({ do: fc.constant('raw' as const), count: fc.constant(1), pick, ...whose }) },
@@ -97,7 +126,17 @@ const action: fc.Arbitrary<Action> = fc.oneof(
     weight: 1,
     arbitrary: fc.record({ do: fc.constantFrom('sleep' as const, 'outage' as const), for: fc.oneof(pause, fc.nat(45_000)), ...whose }),
   },
-)
+]
+
+const action = fc.oneof(...actions)
+
+const relayAction: fc.Arbitrary<RelayAction> = fc.record({
+  do: fc.constantFrom('silence' as const, 'silence' as const, 'renew' as const, 'renew' as const, 'drain' as const, 'die' as const),
+  relay: fc.nat(1),
+  for: fc.oneof(pause, fc.nat(45_000)),
+})
+
+const actionWithRelays: fc.Arbitrary<Action> = fc.oneof(...actions, { weight: 5, arbitrary: relayAction })
 
 const signalFate: fc.Arbitrary<SignalFate> = fc.record({
   delay: fc.oneof(fc.constant(40), fc.nat(100), fc.nat(4_000)),
@@ -143,17 +182,44 @@ const world = (others: readonly World['other'][]): fc.Arbitrary<World> =>
     closing: fc.constantFrom('sessions' as const, 'traversals' as const),
   })
 
-/** @param others which of them there may be */
-export const schedules = (others: readonly World['other'][]): fc.Arbitrary<Schedule> =>
+const relays: fc.Arbitrary<Relays> = fc.record({
+  count: fc.constantFrom(1 as const, 2 as const),
+  stream: fc.constantFrom(false, false, true),
+  beside: fc.boolean(),
+  oneSided: fc.constantFrom(false, false, false, true),
+  credentials: fc.oneof({ weight: 2, arbitrary: fc.constant(0) }, { weight: 1, arbitrary: fc.integer({ min: 12_000, max: 60_000 }) }),
+  slow: fc.oneof({ weight: 3, arbitrary: fc.constant(0) }, { weight: 1, arbitrary: fc.nat(600) }),
+})
+
+/** Where relays make up for what the places do not allow. */
+const hardPlace = fc.constantFrom<Place>('public', 'port-restricted', 'restricted', 'cone', 'symmetric', 'symmetric', 'symmetric', 'walled')
+
+const worldWithRelays = (others: readonly World['other'][]): fc.Arbitrary<World> =>
+  fc.record({ drawn: world(others), relays, places: fc.tuple(hardPlace, hardPlace) }).map(({ drawn, relays, places: [a, b] }) => {
+    const places = [a, b].map((place) => (place === 'walled' && !leadsOut(relays) ? 'symmetric' : place)) as [Place, Place]
+    return { ...drawn, relays, places }
+  })
+
+/** Out of walled places, for both sides. */
+export function leadsOut({ stream, oneSided }: Relays): boolean {
+  return stream && !oneSided
+}
+
+/**
+ * @param others which of them there may be
+ * @param relayed whether there are relays in every schedule, or in none
+ */
+export const schedules = (others: readonly World['other'][], relayed: boolean): fc.Arbitrary<Schedule> =>
   fc.record({
-    world: world(others),
-    steps: fc.array(fc.record({ after: pause, action }), { maxLength: MOST_STEPS, size: 'max' }),
+    world: relayed ? worldWithRelays(others) : world(others),
+    steps: fc.array(fc.record({ after: pause, action: relayed ? actionWithRelays : action }), { maxLength: MOST_STEPS, size: 'max' }),
   })
 
 /** A schedule as a person reads it: one line for each thing that is not as it usually is. */
 export function describe({ world, steps }: Schedule): string {
-  const { seed, places, homes, together, other, roles, late, stun, signals, packets, ending, closing } = world
+  const { seed, places, relays, homes, together, other, roles, late, stun, signals, packets, ending, closing } = world
   const lines = [`a: ${places[0]}, ${homes[0]} address(es); b: ${places[1]}, ${homes[1]} address(es); seed ${seed}`]
+  if (relays !== undefined) lines.push(`relays: ${Object.entries(relays).flatMap(describeOption).join(', ')}`)
   if (together) lines.push('both behind one router')
   if (other !== 'nobody') lines.push(other === 'twin' ? 'a second session between the two' : 'a third host with a session to a')
   if (roles !== 'settled') lines.push(`roles: ${roles}`)
@@ -164,12 +230,18 @@ export function describe({ world, steps }: Schedule): string {
   let at = 0
   for (const { after, action } of steps) {
     at += after
-    const { do: what, link, side, ...rest } = action
-    const detail = Object.entries(rest).map(([name, value]) => `${name} ${value}`)
-    lines.push(`${String(at).padStart(7)} ms  ${link === 0 ? '' : 'second session, '}${'ab'[side]}: ${[what, ...detail].join(', ')}`)
+    const { do: what, ...rest } = action
+    const { link, side, relay, ...details } = rest as Partial<Whose & RelayAction>
+    const detail = Object.entries(details).map(([name, value]) => `${name} ${value}`)
+    const who = relay === undefined ? `${link === 0 ? '' : 'second session, '}${'ab'[side ?? 0]}` : `relay ${relay}`
+    lines.push(`${String(at).padStart(7)} ms  ${who}: ${[what, ...detail].join(', ')}`)
   }
   lines.push(`then: ${ending}; closes ${closing}`)
   return lines.join('\n')
+}
+
+function describeOption([name, value]: readonly [string, unknown]): readonly string[] {
+  return value === false || value === 0 ? [] : [value === true ? name : `${name} ${value}`]
 }
 
 function describeFate({ delay, copies, doubled }: SignalFate): string {

@@ -9,7 +9,8 @@ import { Address, type DatagramSocket } from '../../src/net/index.ts'
 import { createStunServer } from '../../src/stun/index.ts'
 import { NOTHING_LEFT } from '../traversal/counting-network.ts'
 import { Ledger } from './ledger.ts'
-import type { Action, Place, Schedule, SignalFate, World } from './schedule.ts'
+import { credentialsOf, isBinding, RelayStation } from './relay-station.ts'
+import { type Action, leadsOut, type Place, type RelayAction, type Relays, type Schedule, type SignalFate, type World } from './schedule.ts'
 import { WatchedNetwork } from './watched-network.ts'
 
 /** A rule that did not hold. */
@@ -25,6 +26,15 @@ interface Station {
   readonly traversal: Traversal
   /** Where it may go, so that the two can always reach each other. */
   readonly places: readonly Place[]
+  /** Where it is, by interface. */
+  readonly homes: Home[]
+  /** It knows of the relays. */
+  readonly relayed: boolean
+}
+
+interface Home {
+  readonly place: Place
+  readonly network: Router | Segment
 }
 
 /** One end of a session. */
@@ -48,6 +58,8 @@ type Link = readonly [End, End]
 
 /** Milliseconds: consent 30 s, then 1 s, then patience of 39.5 s for the one and once more for the other; twice. */
 const CALM_MOST = 300_000
+/** The same with relays: a client of theirs waits for up to 60 s between attempts, or 300 s after refusals. */
+const CALM_MOST_RELAYED = 900_000
 const POLL = 500
 /** A NAT that forgot everything is noticed when consent has run out, or by the next question to the STUN server. */
 const UNNOTICED = 35_000
@@ -60,15 +72,24 @@ const GRACE = 10_000
 const SPINNING = 20_000
 /** Datagrams of one station within `SETTLED`, when all is well: two consents, some spares, a few last checks. */
 const BUSY = 400
+/** And so many more for each allocation that is made: eight new pairs get ten checks each, in each of two sessions. */
+const BUSY_WITH_ALLOCATION = 160
+/** Milliseconds after the storm within which an allocation may be made that was asked for in it, by an address that is gone. */
+const ASKED = 2_000
+/** Milliseconds after which an allocation is gone of which its client knows nothing any more (RFC 8656 3.2), and some. */
+const FORGOTTEN = 601_000
 
 const USUAL: SignalFate = { delay: 40, copies: 1, doubled: false }
 const ANYWHERE: readonly Place[] = ['public', 'port-restricted', 'restricted', 'cone']
+const ANYWHERE_RELAYED: readonly Place[] = ['symmetric', 'port-restricted', 'public', 'cone']
+const ANYWHERE_STREAMED: readonly Place[] = ['symmetric', 'walled', 'public', 'port-restricted']
 
 const NATS = {
   cone: nat.fullCone,
   restricted: nat.addressRestricted,
   'port-restricted': nat.portRestricted,
   symmetric: nat.symmetricRandom,
+  walled: nat.portRestricted,
 } as const
 
 /** Those that were given anything in the schedule that runs; a traversal does not show its own. */
@@ -86,12 +107,14 @@ export async function storm({ world, steps }: Schedule): Promise<void> {
   try {
     for (const { after, action } of steps) {
       await run.pass(after)
-      run.act(action)
+      if ('relay' in action) run.actOnRelay(action)
+      else run.act(action)
     }
     await run.calm()
     await run.settle()
     if (world.ending === 'restarts') await run.restartUnderTraffic()
     await run.close()
+    await run.closeRelays()
   } catch (error) {
     await run.abandon()
     throw error
@@ -105,14 +128,17 @@ class Storm {
   readonly #stun: string
   readonly #stations: readonly Station[]
   readonly #links: readonly Link[]
+  readonly #relays: RelayStation[] = []
   #stranger: DatagramSocket | undefined
   #routers = 0
   #signals = 0
   #packets = 0
-  /** A NAT forgot its mappings, which nobody is told. */
-  #rebooted = false
+  /** A NAT forgot its mappings, or a relay its allocations, which nobody is told. */
+  #forgotten = false
   /** The storm is over. */
   #calm = false
+  /** When all that it had put off was over, too. */
+  #calmAt = 0
   /** When everything that was put off is over. */
   #quietAt = 0
   #broken: string | undefined
@@ -120,8 +146,10 @@ class Storm {
   static async of(world: World): Promise<Storm> {
     const lab = createLab({ seed: world.seed })
     const server = lab.host('stun')
-    await createStunServer({ network: server })
+    // A relay serves STUN, too.
+    if (world.relays?.beside !== true) await createStunServer({ network: server })
     const run = new Storm(world, lab, server.addresses[0]?.ip ?? '')
+    await run.#openRelays(server)
     await run.#open()
     return run
   }
@@ -134,22 +162,47 @@ class Storm {
     this.#links = []
   }
 
+  async #openRelays(server: LabHost): Promise<void> {
+    const { relays } = this.#world
+    for (let n = 0; n < (relays?.count ?? 0); n++) {
+      const host = relays?.beside === true && n === 0 ? server : this.#lab.host(`relay${n}`)
+      const network = new WatchedNetwork(host, (data, from) => this.#ledger.arrive(data, from.key))
+      network.mostWakes = SPINNING
+      const broken = (what: string): void => void (this.#broken ??= what)
+      const relay = new RelayStation({ lab: this.#lab, host, relays: relays as Relays, network, broken })
+      await relay.open()
+      this.#relays.push(relay)
+    }
+  }
+
+  /** Where the second side may go, given where the first one may: without relays they have to reach each other from everywhere. */
+  #placesOf(side: 0 | 1): readonly Place[] {
+    const { relays, places } = this.#world
+    if (relays !== undefined) return leadsOut(relays) ? ANYWHERE_STREAMED : ANYWHERE_RELAYED
+    if (places[0] !== 'symmetric') return ANYWHERE
+    return side === 0 ? ['symmetric'] : ['public', 'cone']
+  }
+
   async #open(): Promise<void> {
     const { places, homes, together, other, late } = this.#world
     const [placeA, placeB] = places
-    const a = await this.#station('a', placeA, homes[0], placeA === 'symmetric' ? ['symmetric'] : ANYWHERE)
-    const besideA = together && placeA !== 'symmetric' ? a.host.behind : undefined
-    const b = await this.#station('b', placeB, homes[1], placeA === 'symmetric' ? ['public', 'cone'] : ANYWHERE, besideA)
+    const a = await this.#station('a', placeA, homes[0], this.#placesOf(0))
+    const besideA = together && placeA !== 'symmetric' && placeA !== 'walled' ? a.homes[0] : undefined
+    const b = await this.#station('b', placeB, homes[1], this.#placesOf(1), besideA)
     this.#join(a, b)
     if (other === 'twin') this.#join(a, b)
     if (other === 'third') this.#join(a, await this.#station('c', 'public', 1, ['public']))
-    this.#lab.filter(({ host, to, data }) => {
-      if (host === 'stun') return this.#world.stun > 0 ? { delay: this.#world.stun } : undefined
-      if (this.#calm) return this.#world.ending === 'parted' && to.ip !== this.#stun ? 'drop' : undefined
+    this.#lab.filter((packet) => {
+      const { host, data, protocol } = packet
+      const binding = isBinding(packet, { name: 'stun', ip: this.#stun })
+      if (this.#relays.some((relay) => relay.swallows(packet, binding))) return 'drop'
+      if (host === 'stun' && binding) return this.#world.stun > 0 ? { delay: this.#world.stun } : undefined
+      if (this.#calm) return this.#world.ending === 'parted' && !binding ? 'drop' : undefined
       const fates = this.#world.packets
       const fate = fates[this.#packets++ % fates.length] ?? 'pass'
       if (fate === 'twice') this.#ledger.double(data)
-      if (typeof fate === 'number' && this.#world.other === 'twin') this.#ledger.holdBack(data)
+      // What a stream lost comes again later.
+      if ((typeof fate === 'number' || protocol === 'tcp') && this.#world.other === 'twin') this.#ledger.holdBack(data)
       return typeof fate === 'number' ? { delay: fate } : fate === 'twice' ? { duplicate: 1 } : fate
     })
     for (const [first, second] of this.#links) {
@@ -159,19 +212,36 @@ class Storm {
     }
   }
 
-  async #station(name: string, place: Place, homes: number, places: readonly Place[], beside?: Router | Segment): Promise<Station> {
-    const host = this.#lab.host(name, { behind: beside ?? this.#network(place) })
-    for (let n = 1; n < homes; n++) host.addInterface({ behind: this.#network(place) })
+  async #station(name: string, place: Place, count: number, places: readonly Place[], beside?: Home): Promise<Station> {
+    const homes = [beside ?? this.#home(place)]
+    const host = this.#lab.host(name, { behind: (homes[0] as Home).network })
+    for (let n = 1; n < count; n++) {
+      const home = this.#home(place)
+      homes.push(home)
+      host.addInterface({ behind: home.network })
+    }
     const network = new WatchedNetwork(host, (data, from) => this.#ledger.arrive(data, from.key))
     network.mostWakes = SPINNING
-    const traversal = await createTraversal({ network, servers: [`stun:${this.#stun}`] })
-    const station = { name, host, network, traversal, places }
+    const { relays } = this.#world
+    const relayed = relays !== undefined && !(relays.oneSided && name !== 'a')
+    const servers = [`stun:${this.#stun}`, ...(relayed ? this.#relays.map(({ uri }) => uri) : [])]
+    const credentials = relayed ? { credentials: credentialsOf(name, relays, this.#lab, () => this.#calm) } : {}
+    const traversal = await createTraversal({ network, servers, ...credentials })
+    const station = { name, host, network, traversal, places, homes, relayed }
     ;(this.#stations as Station[]).push(station)
     return station
   }
 
-  #network(place: Place): Router | Segment {
-    return place === 'public' ? this.#lab.internet : this.#lab.router(`router${++this.#routers}`, { nat: NATS[place] })
+  #home(place: Place): Home {
+    if (place === 'public') return { place, network: this.#lab.internet }
+    const blockUdp = place === 'walled'
+    return { place, network: this.#lab.router(`router${++this.#routers}`, { nat: NATS[place], blockUdp }) }
+  }
+
+  #addHome({ host, homes }: Station, place: Place): void {
+    const home = this.#home(place)
+    homes.push(home)
+    host.addInterface({ behind: home.network })
   }
 
   #join(a: Station, b: Station): void {
@@ -199,7 +269,13 @@ class Storm {
     this.#check()
   }
 
-  act(action: Action): void {
+  actOnRelay(action: RelayAction): void {
+    const relay = pickOf(this.#relays, action.relay)
+    this.#quietFrom(relay.act(action))
+    if (action.do === 'die' || action.do === 'renew') this.#forgotten = true
+  }
+
+  act(action: Exclude<Action, RelayAction>): void {
     const link = this.#links[action.link % this.#links.length] as Link
     const end = link[action.side] as End
     const { station, session } = end
@@ -231,19 +307,25 @@ class Storm {
         void this.#stray(end, link[1 - action.side] as End, action.pick)
         return
       case 'move':
-        if (host.addresses.length === 0) host.addInterface({ behind: this.#network(pickOf(station.places, action.place)) })
-        else host.moveTo(this.#network(pickOf(station.places, action.place)))
+        if (host.addresses.length === 0) this.#addHome(station, pickOf(station.places, action.place))
+        else {
+          const home = this.#home(pickOf(station.places, action.place))
+          station.homes[0] = home
+          host.moveTo(home.network)
+        }
         return
       case 'add':
-        if (host.addresses.length < 2) host.addInterface({ behind: this.#network(pickOf(station.places, action.place)) })
+        if (host.addresses.length < 2) this.#addHome(station, pickOf(station.places, action.place))
         return
       case 'remove':
-        if (host.addresses.length > 0) host.removeInterface()
+        if (host.addresses.length === 0) return
+        station.homes.shift()
+        host.removeInterface()
         return
       case 'reboot':
         host.routers[0]?.reboot({ renumber: action.renumber, downFor: action.downFor })
         this.#quietFrom(action.downFor)
-        this.#rebooted = true
+        this.#forgotten = true
         return
       case 'sleep':
         host.suspend(action.for)
@@ -306,7 +388,7 @@ class Storm {
     end.session.send(this.#ledger.write(end.link, end.side, this.#lab.clock.now()))
   }
 
-  /** On any valid pair, whatever the session would choose. */
+  /** On any valid pair that is not over a relay of ours, whatever the session would choose. */
   #sendRaw(end: End, pick: number): void {
     // Of an attempt that is over, it would be the last report.
     if (end.session?.state !== 'connected') return
@@ -314,7 +396,7 @@ class Storm {
       end.session.explain().pairs.filter(({ valid }) => valid),
       pick,
     )
-    if (pair === undefined) return
+    if (pair === undefined || pair.local.type === 'relay') return
     const sockets = [...end.station.network.sockets]
     // A pair shows what the peer sees; our candidates tell which socket is behind that.
     const line = end.said?.candidates.find((candidate) => candidate.includes(` ${pair.local.address.replace(':', ' ')} `))
@@ -355,7 +437,7 @@ class Storm {
       if (end.session?.state === 'connected' && end.pathless) this.#fail(end, 'connected, and no path was told')
       if (end.session?.state !== 'connected' && end.session?.path !== undefined) this.#fail(end, 'a path, and not connected')
     }
-    for (const { name, network } of this.#stations) {
+    for (const { name, network } of [...this.#stations, ...this.#relays]) {
       if (network.sends > SPINNING) this.#broken ??= `${name} sends without end`
     }
     if (this.#broken !== undefined) throw new Broken(this.#broken)
@@ -375,9 +457,14 @@ class Storm {
     const outcome = this.#ledger.receive(data, end.link, end.side)
     if ('wrong' in outcome) this.#fail(end, outcome.wrong)
     else if (end.pathless) this.#fail(end, 'data before a path')
-    else if (!this.#calm && !session.explain().pairs.some(({ valid, remote }) => valid && outcome.from.has(remote.address))) {
+    else if (!this.#calm && !session.explain().pairs.some(({ valid, remote }) => valid && this.#mayBeFrom(remote.address, outcome.from))) {
       this.#fail(end, `data from ${[...outcome.from].join(' or ')}, which is no valid pair`)
     }
+  }
+
+  /** What goes between two allocations of one relay never leaves it, so nobody sees where it comes from. */
+  #mayBeFrom(address: string, from: ReadonlySet<string>): boolean {
+    return from.has(address) || (from.size === 0 && this.#relays.some(({ ip }) => address.startsWith(`${ip}:`)))
   }
 
   // ── what has to come in the end ──
@@ -385,11 +472,13 @@ class Storm {
   /** Nothing more goes wrong, and both sides want the session. */
   async calm(): Promise<void> {
     this.#calm = true
-    for (const { host, places } of this.#stations) {
-      if (host.addresses.length === 0) host.addInterface({ behind: this.#network(pickOf(places, 0)) })
+    for (const station of this.#stations) {
+      const { host, places } = station
+      if (host.addresses.length === 0) this.#addHome(station, pickOf(places, 0))
       host.link.set({ loss: 0 })
     }
     await this.pass(Math.max(0, this.#quietAt - this.#lab.clock.now()))
+    this.#calmAt = this.#lab.clock.now()
     for (const end of this.#links.flat()) {
       end.error = undefined
       this.#connect(end)
@@ -405,17 +494,22 @@ class Storm {
       let why = unsettled()
       if (why === undefined) {
         const before = this.#stations.map(({ network }) => network.sends)
+        // Their pairs get most of their checks within three seconds.
+        const since = this.#lab.clock.now() - 3_000
         await this.pass(SETTLED)
+        const made = this.#relays.reduce((sum, relay) => sum + relay.madeSince(since), 0)
         this.#stations.forEach(({ name, network }, i) => {
-          if (network.sends - (before[i] ?? 0) > BUSY) throw new Broken(`${name} sends and sends, with nothing to do`)
+          if (network.sends - (before[i] ?? 0) > BUSY + made * BUSY_WITH_ALLOCATION)
+            throw new Broken(`${name} sends and sends, with nothing to do`)
         })
         why = unsettled()
         why ??= await this.#missingData()
         if (why === undefined) break
-        if (why.startsWith(MISSING) && !(this.#rebooted && this.#lab.clock.now() - began < UNNOTICED)) throw new Broken(why)
+        if (why.startsWith(MISSING) && !(this.#forgotten && this.#lab.clock.now() - began < UNNOTICED)) throw new Broken(why)
       }
       const passed = this.#lab.clock.now() - began
-      if (passed > CALM_MOST) throw new Broken(`${why}, ${CALM_MOST / 1_000} s after the storm`)
+      const most = this.#world.relays === undefined ? CALM_MOST : CALM_MOST_RELAYED
+      if (passed > most) throw new Broken(`${why}, ${most / 1_000} s after the storm`)
       if (this.#world.ending !== 'parted') this.#askAgain(passed)
     }
     await this.#expectPromises()
@@ -424,6 +518,7 @@ class Storm {
   /** A user that still wants a session asks for it again. Where two of them compete for one pair of addresses, one has to lose. */
   #askAgain(passed: number): void {
     for (const link of this.#links) {
+      if (!this.#isReachable(link)) continue
       const rivals = this.#links.filter((other) => other !== link).flat()
       const lost = this.#world.other === 'twin' && passed > GRACE && rivals.some(({ session }) => session?.state === 'connected')
       if (!lost) for (const end of link) if (end.session?.state === 'idle') this.#connect(end)
@@ -436,7 +531,25 @@ class Storm {
     const twin = this.#world.other === 'twin'
     const others = this.#links.filter((other) => other !== link)
     if (twin && isFailed(link) && others.some((other) => disagreement(other) === undefined)) return undefined
-    return disagreement(link)
+    if (isFailed(link) && !this.#isReachable(link)) return undefined
+    // Of two sessions between the same two hosts, one may have the only addresses that allow it.
+    return disagreement(link) ?? (twin ? undefined : this.#detour(link))
+  }
+
+  /** Why a path over a relay is not what it should come to; undefined when it is. */
+  #detour(link: Link): string | undefined {
+    const [{ session, station }, { station: other }] = link
+    if (session?.path?.kind !== 'relay' || !isDirect(station, other)) return undefined
+    return `over a relay, though the places allow a direct path: ${pathText(session.path)}`
+  }
+
+  /** Whether the two have to find each other: directly, or over a relay that gives allocations to one of them. */
+  #isReachable([{ station: a }, { station: b }]: Link): boolean {
+    if (isDirect(a, b)) return true
+    const { relays } = this.#world
+    if (relays === undefined || !this.#relays.some(({ reliable }) => reliable)) return false
+    // Out of a walled place only the own allocation leads.
+    return [a, b].every(({ homes, relayed }) => relayed || homes.some(({ place }) => place !== 'walled')) && (a.relayed || b.relayed)
   }
 
   async #expectPromises(): Promise<void> {
@@ -445,8 +558,9 @@ class Storm {
       pending.add(end)
       // Who goes on trying has nothing to tell yet.
       if (isFailedEnd(end) && end.session?.state === 'connecting') pending.delete(end)
-      const connected = end.session?.state === 'connected'
       const settled = (resolved: boolean): void => {
+        // As of now: who goes on trying may have found a path at this very moment.
+        const connected = end.session?.state === 'connected'
         pending.delete(end)
         if (resolved !== connected) this.#fail(end, `ready ${resolved ? 'resolved' : 'rejected'} in state ${end.session?.state}`)
       }
@@ -495,6 +609,8 @@ class Storm {
       for (const { session } of this.#links.flat()) await session?.close()
       for (const { size } of demultiplexers) if (size > 0) throw new Broken(`${size} entries are left after all sessions were closed`)
       for (const { name, network, traversal } of this.#stations) {
+        // Allocations and servers go on, and what they ask may wait for its slot of the pace at any one moment.
+        for (let n = 0; n < 10 && network.timers.size > 1; n++) await this.pass(7)
         const { size } = network.timers
         if (size > 1) throw new Broken(`${name} has ${size} timers left after its sessions were closed`)
         if (traversal.status().sessions > 0) throw new Broken(`${name} has sessions left`)
@@ -512,9 +628,41 @@ class Storm {
     })
   }
 
+  /** What is left at the relays of clients that have closed, and of the relays themselves. */
+  async closeRelays(): Promise<void> {
+    for (const relay of this.#relays) {
+      // Nothing was lost since then, so each of them was given back.
+      const left = this.#world.ending === 'parted' ? undefined : relay.since(this.#calmAt + ASKED)
+      if (left !== undefined) throw new Broken(left)
+    }
+    // What was made in the storm may have been forgotten by who wanted it.
+    if (this.#relays.some(({ allocations, connections }) => allocations + connections > 0)) await this.pass(FORGOTTEN)
+    for (const { name, allocations } of this.#relays) {
+      if (allocations > 0) throw new Broken(`${allocations} allocations are left at ${name} after their time`)
+    }
+    for (const relay of this.#relays) await relay.close()
+    await this.pass(0)
+    for (const { name, network } of this.#relays) {
+      for (const [what, left] of Object.entries(network.left)) {
+        if (left !== NOTHING_LEFT[what as keyof typeof NOTHING_LEFT]) throw new Broken(`${name} has ${left} ${what} left after close`)
+      }
+    }
+  }
+
   async abandon(): Promise<void> {
     for (const { traversal } of this.#stations) await traversal.close()
   }
+}
+
+/** Whether the places allow a direct path, between any of their interfaces. */
+function isDirect(a: Station, b: Station): boolean {
+  return a.homes.some((one) => b.homes.some((other) => one.network === other.network || doMeet(one.place, other.place)))
+}
+
+function doMeet(a: Place, b: Place): boolean {
+  if (a === 'walled' || b === 'walled') return false
+  if (a !== 'symmetric' && b !== 'symmetric') return true
+  return [a, b].some((place) => place === 'public' || place === 'cone')
 }
 
 function pickOf<T>(from: readonly T[], pick: number): T {

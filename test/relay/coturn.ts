@@ -120,7 +120,7 @@ export async function freePort(): Promise<number> {
 }
 
 /** Asks for a Binding until there is an answer. */
-function answers(port: number, child: ChildProcess): Promise<void> {
+export function answers(port: number, child: ChildProcess): Promise<void> {
   const request = new MessageWriter().start('request', Method.Binding, new Uint8Array(12)).finish()
   const socket = createSocket('udp4')
   return new Promise<void>((resolve, reject) => {
@@ -145,7 +145,7 @@ function answers(port: number, child: ChildProcess): Promise<void> {
   }).finally(() => socket.close())
 }
 
-async function ended(child: ChildProcess): Promise<void> {
+export async function ended(child: ChildProcess): Promise<void> {
   if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return
   const gone = new Promise((resolve) => child.once('exit', resolve))
   child.kill('SIGKILL')

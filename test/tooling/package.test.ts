@@ -28,6 +28,7 @@ it('the package holds only what its users need: the build, the sources it points
     'docs/lab.md',
     'docs/other-agents.md',
     'docs/picture.svg',
+    'docs/scaling.md',
     'package.json',
   ])
 })

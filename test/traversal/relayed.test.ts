@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { parseCandidate } from '../../src/candidates/index.ts'
-import { createTraversal } from '../../src/index.ts'
+import { createTraversal, type RelayPolicy } from '../../src/index.ts'
 import type { Lab, Router } from '../../src/lab/index.ts'
 import { createLab, join, meet, SERVER, say, serveStun } from './meeting.ts'
 import { relayedPeer, type ServedRelay, serveRelay, startRelay, stream, turn, USER } from './relays.ts'
@@ -109,6 +109,19 @@ describe('relay.only', () => {
   })
 })
 
+/** Two peers that can meet by relays only, and do; the first relay is the nearer one. */
+async function overTwo(seed: number, relay: RelayPolicy = {}) {
+  const lab = createLab({ seed })
+  const first = await serveRelay(lab, 'one', { delay: 2 })
+  const second = await serveRelay(lab, 'two', { delay: 10 })
+  const servers = [turn('one'), turn('two')]
+  const a = await relayedPeer(lab.host('a', { behind: lab.router('ra', HARD) }), 'b', servers, { relay })
+  const b = await relayedPeer(lab.host('b', { behind: lab.router('rb', HARD) }), 'a', servers, { relay })
+  join(lab, a, b)
+  await lab.until(Promise.all([a.session.ready, b.session.ready]))
+  return { lab, first, second, a, b }
+}
+
 describe('several relays', () => {
   it('the one with the shortest way between the two peers wins, which need not be the nearest of either', async () => {
     const lab = createLab({ seed: 6, delay: 0 })
@@ -134,14 +147,7 @@ describe('several relays', () => {
   })
 
   it('a dead one is replaced within two seconds under load', async () => {
-    const lab = createLab({ seed: 7 })
-    const first = await serveRelay(lab, 'one', { delay: 2 })
-    await serveRelay(lab, 'two', { delay: 10 })
-    const servers = [turn('one'), turn('two')]
-    const a = await relayedPeer(lab.host('a', { behind: lab.router('ra', HARD) }), 'b', servers)
-    const b = await relayedPeer(lab.host('b', { behind: lab.router('rb', HARD) }), 'a', servers)
-    join(lab, a, b)
-    await lab.until(Promise.all([a.session.ready, b.session.ready]))
+    const { lab, first, a, b } = await overTwo(7)
     const flow = stream(lab, a, b)
     await lab.run(3_000)
     first.host.link.set({ loss: 1 })
@@ -156,15 +162,7 @@ describe('several relays', () => {
   })
 
   it('a dead one is replaced within two seconds also where no second allocation was kept', async () => {
-    const lab = createLab({ seed: 8 })
-    const first = await serveRelay(lab, 'one', { delay: 2 })
-    await serveRelay(lab, 'two', { delay: 10 })
-    const servers = [turn('one'), turn('two')]
-    const relay = { keep: 1 }
-    const a = await relayedPeer(lab.host('a', { behind: lab.router('ra', HARD) }), 'b', servers, { relay })
-    const b = await relayedPeer(lab.host('b', { behind: lab.router('rb', HARD) }), 'a', servers, { relay })
-    join(lab, a, b)
-    await lab.until(Promise.all([a.session.ready, b.session.ready]))
+    const { lab, first, a, b } = await overTwo(8, { keep: 1 })
     const flow = stream(lab, a, b)
     await lab.run(3_000)
     first.host.link.set({ loss: 1 })
@@ -173,6 +171,30 @@ describe('several relays', () => {
     await lab.run(1_000)
     for (const end of ['a', 'b'] as const) expect(flow.flow(end).longestGap).toBeLessThan(2_000)
   })
+
+  it.each([0, 5_000, 60_000])(
+    'a dead one is replaced within three seconds also where the other has lost its allocations, %i ms before',
+    async (before) => {
+      const lab = createLab({ seed: 12 })
+      const first = await serveRelay(lab, 'one', { delay: 2 })
+      const second = await serveRelay(lab, 'two', { delay: 10 })
+      const servers = [turn('one'), turn('two')]
+      const a = await relayedPeer(lab.host('a', { behind: lab.router('ra', HARD) }), 'b', servers)
+      const b = await relayedPeer(lab.host('b', { behind: lab.router('rb', HARD) }), 'a', servers)
+      join(lab, a, b)
+      await lab.until(Promise.all([a.session.ready, b.session.ready]))
+      const flow = stream(lab, a, b)
+      await lab.run(3_000)
+      await second.relay.close()
+      second.relay = await startRelay(second.host)
+      await lab.run(before)
+      first.host.link.set({ loss: 1 })
+      await lab.run(5_000)
+      flow.stop()
+      await lab.run(1_000)
+      for (const end of ['a', 'b'] as const) expect(flow.flow(end).longestGap).toBeLessThan(3_000)
+    },
+  )
 
   it('is not noticed when it dies while a direct path carries the data', async () => {
     const lab = createLab({ seed: 9 })

@@ -14,10 +14,16 @@ interface Stage {
 }
 
 const EASY = presets.portRestricted
+/** Lets the check in that is not lost. */
+const OPEN = presets.fullCone
 const HARD = presets.symmetricRandom
 
 /** Two peers behind NATs with a relay; `wall` keeps their own packets from each other, as a firewall would. */
-async function relayed(seed: number, nats: readonly [NatOptions, NatOptions], wall = false): Promise<Stage & { lift: () => void }> {
+async function relayed(
+  seed: number,
+  nats: readonly [NatOptions, NatOptions],
+  wall = false,
+): Promise<Stage & { lift: () => void; outside: readonly string[] }> {
   const lab = createLab({ seed })
   const relay = await serveRelay(lab, 'relay.example.net')
   const [ra, rb] = [lab.router('ra', { nat: nats[0] }), lab.router('rb', { nat: nats[1] })]
@@ -29,7 +35,7 @@ async function relayed(seed: number, nats: readonly [NatOptions, NatOptions], wa
   const b = await relayedPeer(lab.host('b', { behind: rb }), 'a', servers)
   join(lab, a, b)
   await lab.until(Promise.all([a.session.ready, b.session.ready]))
-  return { lab, relay, a, b, host, router: ra, lift }
+  return { lab, relay, a, b, host, router: ra, lift, outside }
 }
 
 /** How many overtook one that was sent before them, at either end: those that were on the longer way when the shorter one was taken. */
@@ -57,6 +63,33 @@ describe('from a relay to a direct path, with 1,000 datagrams a second each way'
       expect(flow.flow(end).longestGap).toBeLessThanOrEqual(2)
     }
   })
+
+  it.each(['a', 'b'])(
+    'nor does it where the checks get lost that %s sends back: no data goes where the peer could not take it yet',
+    async (slow) => {
+      const { lab, a, b, lift, outside } = await relayed(12, [OPEN, OPEN], true)
+      await lab.run(3_000)
+      const flow = stream(lab, a, b)
+      await lab.run(1_000)
+      lift()
+      let asked = false
+      let dropped = 0
+      lab.filter(({ host, to, data }) => {
+        const isRequest = data[0] === 0 && data[1] === 1
+        if (!isRequest || (host !== 'a' && host !== 'b') || !outside.includes(to.ip)) return 'pass'
+        if (host !== slow) asked = true
+        if (host !== slow || !asked || dropped === 4) return 'pass'
+        dropped++
+        return 'drop'
+      })
+      await lab.run(20_000)
+      flow.stop()
+      await lab.run(1_000)
+      expect(dropped).toBe(4)
+      expect([a.session.path?.kind, b.session.path?.kind]).toEqual(['direct', 'direct'])
+      for (const end of ['a', 'b'] as const) expect(flow.flow(end)).toMatchObject({ lost: [], doubled: [] })
+    },
+  )
 
   it('a host that moves from behind a hard NAT to an easy one goes on, and directly', async () => {
     const { lab, a, b, host } = await relayed(7, [HARD, EASY])

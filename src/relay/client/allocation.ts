@@ -215,10 +215,10 @@ export class Allocation {
 
   /**
    * Somebody doubts that it lives: the server is asked at once, and the allocation lost after 800 ms of silence, or three round trips. One
-   * doubt at a time, and none within half a second after one.
+   * doubt at a time, and none within half a second after a proof of life, unless the network is another one since.
    */
-  verify(): void {
-    if (this.#lease.doubt()) this.counters.verifications++
+  verify(elsewhere = false): void {
+    if (this.#lease.doubt(elsewhere)) this.counters.verifications++
   }
 
   /** @internal takes over the connection, and keeps the allocation alive from now on */

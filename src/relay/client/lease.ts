@@ -81,9 +81,13 @@ export class Lease {
     this.#planRefresh(this.#parts.lifetime)
   }
 
-  /** Whether a doubt was raised: one at a time, and none right after a proof of life. */
-  doubt(): boolean {
-    if (this.#over || this.#doubt !== undefined || this.#parts.timers.now() - this.#calmSince < CALM) return false
+  /**
+   * Whether a doubt was raised: one at a time, and none right after a proof of life.
+   * @param elsewhere the network is another one now, where what was proved before counts for nothing
+   */
+  doubt(elsewhere: boolean): boolean {
+    if (this.#over || this.#doubt !== undefined) return false
+    if (!elsewhere && this.#parts.timers.now() - this.#calmSince < CALM) return false
     this.#ask(0)
     return true
   }
@@ -110,7 +114,8 @@ export class Lease {
     const doubt = { cancel: () => {} }
     this.#doubt = doubt
     const told = this.#parts.timers.after(patience * DOUBT_TOLD, () => {
-      if (this.#doubtful) return
+      // While datagrams come it is more likely that the answers got lost.
+      if (this.#doubtful || received() > before) return
       this.#doubtful = true
       this.#parts.doubtful()
     })

@@ -148,7 +148,7 @@ export class RelayClient {
   /** The machine's addresses or routes changed: what stands is doubted, what waits is tried at once. */
   networkChanged(): void {
     if (this.#closed || !this.#started) return
-    this.#allocation?.verify()
+    this.#allocation?.verify(true)
     this.#dropIdle()
     if (this.#run !== undefined || this.#allocation !== undefined) return
     this.#failures = 0
@@ -248,6 +248,8 @@ export class RelayClient {
   }
 
   #reached(leg: Leg): void {
+    // Before anybody hears of it: whoever looks for a server that answers is to find this one.
+    if (!this.#wanted) this.#failure = undefined
     this.#rtt = leg.requests.rtt
     this.#transport = leg.way.transport
     const { transport, address } = leg.way

@@ -1,4 +1,5 @@
 /** A TURN server (RFC 8656): makes the parts from the options, opens the listeners, and closes all of it. */
+import { SallyportError } from '../../errors.ts'
 import { type Address, type DatagramSocket, type Stream, type StreamListener, Timers, type TlsIdentity } from '../../net/index.ts'
 import { BindingResponder, formatServerUri, LongTermVerifier, OTHER_IP, OTHER_PORT } from '../../stun/index.ts'
 import type { RelayTransport } from '../transport.ts'
@@ -10,7 +11,7 @@ import { SendReader } from './indications.ts'
 import { LocalLedger } from './ledger.ts'
 import type { RelayOptions } from './options.ts'
 import { PeerPolicy } from './peer-policy.ts'
-import { isTaken, RELAYED_BUFFER, RelayedSockets } from './relayed-sockets.ts'
+import { RELAYED_BUFFER, RelayedSockets } from './relayed-sockets.ts'
 import { Requests } from './requests.ts'
 import { readSettings, type Settings } from './settings.ts'
 import { Counters, type RelayStatus } from './status.ts'
@@ -18,6 +19,9 @@ import { Strangers } from './strangers.ts'
 import { StreamClients } from './stream-listener.ts'
 import { TransactionIds } from './transaction-ids.ts'
 import { LISTENER_BUFFER, type UdpGroup, UdpListener } from './udp-listener.ts'
+
+/** Ports that are tried where any will do. */
+const MOST_DRAWS = 8
 
 export interface Relay {
   /** Where it listens, ports filled in; of UDP the primary one of each family comes first in its family. */
@@ -46,13 +50,18 @@ export async function createRelay(options: RelayOptions): Promise<Relay> {
   if (typeof options?.network?.bind !== 'function') {
     throw new TypeError('option network is missing or no Network: take nodeNetwork() of sallyport, or a host of sallyport/lab')
   }
-  const relay = new TurnRelay(options, readSettings(options))
-  await relay.open()
-  return relay
+  const settings = readSettings(options)
+  for (let draws = 1; ; draws++) {
+    const relay = new TurnRelay(options, settings)
+    try {
+      await relay.open()
+      return relay
+    } catch (error) {
+      // The port that was free for UDP is somebody's for TCP: another one is as good.
+      if (settings.port !== 0 || draws >= MOST_DRAWS || !(error instanceof SallyportError) || error.code !== 'ERR_BIND') throw error
+    }
+  }
 }
-
-/** Ports drawn where any is good, until one is free for UDP and TCP. */
-const DRAWS = 16
 
 class TurnRelay implements Relay {
   readonly #options: RelayOptions
@@ -216,25 +225,14 @@ class TurnRelay implements Relay {
   async #openGroup(ips: readonly Address[]): Promise<void> {
     const { udp = true, tcp = true, tls } = this.#options
     const { port, tlsPort } = this.#settings
-    for (let tries = 1; ; tries++) {
-      // Whichever is first draws the port where any is good: clients look for UDP and TCP on the same one.
-      const drawn = udp ? await this.#openUdp(ips, port) : port
-      try {
-        if (tcp) for (const ip of ips) await this.#listen(ip, drawn, 'tcp')
-        break
-      } catch (error) {
-        if (drawn === port || tries === DRAWS || !isTaken(error)) throw error
-        // Somebody has it for TCP: another one may be free for both.
-        this.#closeGroup(ips)
-      }
+    const [first] = ips
+    if (first === undefined) return
+    // Whichever is first draws the port where any is good: clients look for UDP and TCP on the same one.
+    const drawn = udp ? await this.#openUdp(ips, port) : port
+    for (const ip of ips) {
+      if (tcp) await this.#listen(ip, drawn, 'tcp')
+      if (tls !== undefined) await this.#listen(ip, tlsPort, 'tls', tls)
     }
-    if (tls !== undefined) for (const ip of ips) await this.#listen(ip, tlsPort, 'tls', tls)
-  }
-
-  /** What was opened last, of these addresses. */
-  #closeGroup(ips: readonly Address[]): void {
-    for (const listener of this.#groups.pop()?.listeners ?? []) listener.close()
-    while (ips.some((ip) => this.#listening.at(-1)?.listener.local.sameIp(ip))) this.#listening.pop()?.listener.close()
   }
 
   /** @returns the primary port */

@@ -182,7 +182,7 @@ export class RelayedSockets {
 }
 
 /** By another program, or kept for the privileged. */
-export function isTaken(error: unknown): boolean {
+function isTaken(error: unknown): boolean {
   const { cause } = error as { readonly cause?: { readonly code?: unknown } }
   return cause?.code === 'EADDRINUSE' || cause?.code === 'EACCES'
 }

@@ -34,7 +34,7 @@ export class OwnRelay {
   /** Its clients all come from one address, and are many: what it bounds for each address is wide. */
   static async start(options: Partial<RelayOptions>): Promise<OwnRelay> {
     const events: RelayEvent[] = []
-    const tls = makeIdentity('localhost')
+    const tls = makeIdentity('localhost', IPS[6])
     const relay = await createRelay({
       network: nodeNetwork(),
       port: 0,
