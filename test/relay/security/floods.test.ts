@@ -196,6 +196,8 @@ describe('a flood of connections', { ...requires({ commands: { openssl: 'openssl
   /** Connections of strangers that a relay has at most. */
   const MOST = 1000
   const PER_SOURCE = 50
+  /** Closed already, and in the system still: those of one turn of the server's event loop. */
+  const GOING = 50
 
   it.each(['tcp', 'tls'] as const)('over %s that say nothing is bounded, for each source and in all', async (transport) => {
     const identity = writeFiles(makeIdentity('relay.example'))
@@ -206,10 +208,10 @@ describe('a flood of connections', { ...requires({ commands: { openssl: 'openssl
     const before = server.descriptors()
     const one = await silent(to, 3 * PER_SOURCE, () => '127.0.2.1')
     await streamWitness.beat()
-    expect(server.descriptors() - before).toBeLessThanOrEqual(PER_SOURCE)
+    expect(server.descriptors() - before).toBeLessThanOrEqual(PER_SOURCE + GOING)
     const many = await silent(to, 2 * MOST, (i) => `127.0.3.${1 + (i % 40)}`)
     for (const beating of [witness, streamWitness]) await beating.beat()
-    expect(server.descriptors() - before).toBeLessThanOrEqual(MOST)
+    expect(server.descriptors() - before).toBeLessThanOrEqual(MOST + GOING)
     // Another still gets in, and gets its allocation.
     const newcomer = await witnessOf(Party.tcp(server.tcp[0]!, 'bob', '127.0.4.1'))
     await newcomer.beat()
