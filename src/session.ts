@@ -4,7 +4,7 @@
  */
 import type { EventEmitter } from 'node:events'
 import { Attempts } from './attempts.ts'
-import type { Base, LocalCandidate } from './candidates/index.ts'
+import type { Base, LocalCandidate, RelayDistance } from './candidates/index.ts'
 import { diagnose } from './diagnostics.ts'
 import { SallyportError } from './errors.ts'
 import { Generation, type Ground } from './generation.ts'
@@ -27,16 +27,7 @@ import { PeerNames } from './peer-names.ts'
 import { Readiness } from './readiness.ts'
 import { SafeEmitter } from './safe-emitter.ts'
 import type { SessionEvents, SessionState, SessionStatus } from './session-events.ts'
-import {
-  candidateLines,
-  type ReadSignal,
-  type RelayDistance,
-  readSignal,
-  type Signal,
-  type SignalContent,
-  Signaller,
-  tieText,
-} from './signal/index.ts'
+import { candidateLines, type ReadSignal, readSignal, type Signal, type SignalContent, Signaller, tieText } from './signal/index.ts'
 
 /** What a session asks of its traversal beyond the common ground. */
 export interface SessionHost extends Ground, OutflowHost {

@@ -11,7 +11,7 @@ export {
   pairPriority,
   pairPriorityValue,
 } from './priority.ts'
-export { RelayBase, type RelayCredentials, RelayGatherer, type RelayServerStatus } from './relayed.ts'
+export { RelayBase, type RelayCredentials, type RelayDistance, RelayGatherer, type RelayServerStatus } from './relayed.ts'
 export {
   addressed,
   formatCandidate,

@@ -25,6 +25,9 @@ export interface RelayCredentials {
   readonly expiresAt?: number
 }
 
+/** A relay, by its URI without what is default in it, and the milliseconds there and back. */
+export type RelayDistance = readonly [server: string, rtt: number]
+
 export interface RelayServer {
   /** As configured; for reports. */
   readonly text: string
@@ -137,7 +140,7 @@ export class RelayGatherer {
   readonly #entries: Entry[] = []
   /** Where sessions want to meet their peers. */
   readonly #meetings = new Map<object, Entry>()
-  #distances: readonly (readonly [server: string, rtt: number])[] = []
+  #distances: readonly RelayDistance[] = []
   /** Of all servers: where one may send us without TLS (RFC 8489 10). */
   readonly #named: Address[] = []
   readonly #starting = new Set<Entry>()
@@ -155,7 +158,7 @@ export class RelayGatherer {
   }
 
   /** Servers and the milliseconds there and back; another list when there is news worth telling. */
-  get distances(): readonly (readonly [server: string, rtt: number])[] {
+  get distances(): readonly RelayDistance[] {
     return this.#distances
   }
 
@@ -163,7 +166,7 @@ export class RelayGatherer {
    * A peer told how far the relays are from it. The one with the shortest way over it gets an allocation, too, until `part`: unless one that
    * there is already is about as good. The peer has the same thought; either end's allocation would do.
    */
-  meet(whose: object, theirs: readonly (readonly [server: string, rtt: number])[]): void {
+  meet(whose: object, theirs: readonly RelayDistance[]): void {
     const distances = new Map(theirs)
     const present = this.#meetings.get(whose)
     let best: Entry | undefined

@@ -1,3 +1,3 @@
 export type { Reception, SignalContent } from './exchange.ts'
-export { candidateLines, type ReadSignal, type RelayDistance, readSignal, type Signal, tieText } from './signal.ts'
+export { candidateLines, type ReadSignal, readSignal, type Signal, tieText } from './signal.ts'
 export { Signaller, type SignallerOutlet } from './signaller.ts'

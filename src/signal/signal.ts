@@ -2,7 +2,7 @@
  * What one peer tells the other, as plain JSON. Every signal says everything anew, so each one that arrives makes up for all that were
  * lost before it. The order of things and what is still unheard is `exchange.ts`'s.
  */
-import { type Candidate, formatCandidate, type NamedCandidate, readCandidate } from '../candidates/index.ts'
+import { type Candidate, formatCandidate, type NamedCandidate, type RelayDistance, readCandidate } from '../candidates/index.ts'
 import { areCredentials } from '../ice/index.ts'
 
 /** The version of the format; a higher one is refused. */
@@ -48,9 +48,6 @@ export interface Signal {
   /** The sender closed the session. */
   readonly bye?: true
 }
-
-/** A relay, by its URI without what is default in it, and the milliseconds there and back. */
-export type RelayDistance = readonly [server: string, rtt: number]
 
 /** A signal that can be trusted to have the form it should; who sent it is another question. */
 export interface ReadSignal {
