@@ -182,7 +182,7 @@ export class Bases {
   /** On the port of the others if it is free there, so that a user has one port to know of. */
   async #bind(address: Address): Promise<DatagramSocket> {
     const { network, port } = this.#options
-    const ip = address.zone === '' ? address.ip : `${address.ip}%${address.zone}`
+    const ip = address.host
     try {
       return await network.bind({ family: address.family, ip, port: this.#port })
     } catch (error) {

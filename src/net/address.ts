@@ -30,8 +30,7 @@ export class Address {
     this.zone = zone
     this.bytes = bytes
     this.scope = scope
-    const host = zone === '' ? ip : `${ip}%${zone}`
-    this.key = family === 4 ? `${host}:${port}` : `[${host}]:${port}`
+    this.key = family === 4 ? `${ip}:${port}` : `[${this.host}]:${port}`
     Object.freeze(this)
   }
 
@@ -75,6 +74,11 @@ export class Address {
 
   withPort(port: number): Address {
     return port === this.port ? this : make(this.ip, port, this.family, this.zone, this.bytes, this.scope)
+  }
+
+  /** The IP address with its zone, as it is bound to and dialled. */
+  get host(): string {
+    return this.zone === '' ? this.ip : `${this.ip}%${this.zone}`
   }
 
   equals(other: Address): boolean {

@@ -34,7 +34,7 @@ export function pathOf(pair: Pair): Path {
 }
 
 function end(type: CandidateType, address: Address): PathEnd {
-  return Object.freeze({ type, ip: address.zone === '' ? address.ip : `${address.ip}%${address.zone}`, port: address.port })
+  return Object.freeze({ type, ip: address.host, port: address.port })
 }
 
 export function describePath(path: Path): string {

@@ -1,5 +1,6 @@
 export { BindingResponder, OTHER_IP, OTHER_PORT, type Reply, type StunServerCounters } from './binding-responder.ts'
 export { IntegrityKey, type PasswordAlgorithm } from './integrity-key.ts'
+export { type Listening, openGroup, portOption, readListening } from './listening.ts'
 export { type Attempt, LongTermCredential, type Reaction } from './long-term-client.ts'
 export { type Claim, LongTermVerifier, type LongTermVerifierOptions, proves, type Rejection, type Verdict } from './long-term-server.ts'
 export { type Check, looksLikeStun, Message, type MessageClass } from './message.ts'

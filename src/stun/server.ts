@@ -2,8 +2,9 @@
  * A STUN server: the sockets around binding-responder.ts, one for each address, or four for a family with two addresses (RFC 5780).
  * UDP only; TURN is in relay/.
  */
-import { Address, type DatagramSocket, type Network } from '../net/index.ts'
-import { BindingResponder, OTHER_IP, OTHER_PORT, type StunServerCounters } from './binding-responder.ts'
+import type { Address, DatagramSocket, Network } from '../net/index.ts'
+import { BindingResponder, type StunServerCounters } from './binding-responder.ts'
+import { openGroup, readListening } from './listening.ts'
 
 /** Bytes of SOFTWARE (RFC 8489 14.14). */
 const LONGEST_SOFTWARE = 763
@@ -42,27 +43,17 @@ export async function createStunServer(options: StunServerOptions): Promise<Stun
     throw new TypeError('option network is missing or no Network: take nodeNetwork() of sallyport, or a host of sallyport/lab')
   }
   const { network, software } = options
-  const port = portOption('port', options.port ?? 3478)
-  const alternatePort = portOption('alternatePort', options.alternatePort ?? (port === 0 || port === 0xffff ? 0 : port + 1))
-  if (port !== 0 && port === alternatePort) throw new RangeError('alternatePort must differ from port')
+  const { port, alternatePort, wildcard, groups } = readListening(options)
   if (software !== undefined && new TextEncoder().encode(software).length > LONGEST_SOFTWARE) {
     throw new RangeError(`software must have at most ${LONGEST_SOFTWARE} bytes`)
   }
-  const wildcard = options.addresses === undefined
-  const ips = wildcard ? [Address.any(4), Address.any(6)] : options.addresses.map((ip) => Address.of(ip, 0))
-  const groups = ([4, 6] as const).map((family) => ips.filter((ip) => ip.family === family))
-  for (const group of groups) {
-    if (group.length > 2 || (group.length === 2 && group[0]?.key === group[1]?.key)) {
-      throw new RangeError('addresses must be one or two different ones of a family')
-    }
-    if (group.length === 2 && group.some(({ scope }) => scope === 'unspecified')) {
-      throw new RangeError('addresses: a wildcard cannot be one of two')
-    }
-  }
-  if (ips.length === 0) throw new RangeError('addresses must not be empty')
-
   const responder = new BindingResponder(software)
   const opened: DatagramSocket[] = []
+  const bind = async (ip: Address, at: number): Promise<DatagramSocket> => {
+    const socket = await network.bind({ family: ip.family, ip: ip.host, port: at })
+    opened.push(socket)
+    return socket
+  }
   const closeAll = (): void => {
     for (const socket of opened.splice(0)) socket.close()
   }
@@ -70,7 +61,7 @@ export async function createStunServer(options: StunServerOptions): Promise<Stun
   const addresses: Address[] = []
   for (const group of groups) {
     try {
-      const sockets = await openGroup(network, group, port, alternatePort, opened)
+      const sockets = await openGroup(group, port, alternatePort, bind)
       serve(responder, sockets)
       addresses.push(...sockets.map(({ local }) => local))
     } catch (error) {
@@ -86,30 +77,6 @@ export async function createStunServer(options: StunServerOptions): Promise<Stun
     counters: responder.counters,
     close: async () => closeAll(),
   }
-}
-
-/** One socket, or four at their positions. All that open are added to `opened`, whatever happens to the others. */
-async function openGroup(
-  network: Network,
-  ips: readonly Address[],
-  port: number,
-  alternatePort: number,
-  opened: DatagramSocket[],
-): Promise<readonly DatagramSocket[]> {
-  const open = async (ip: Address, at: number): Promise<DatagramSocket> => {
-    const socket = await network.bind({ family: ip.family, ip: ip.zone === '' ? ip.ip : `${ip.ip}%${ip.zone}`, port: at })
-    opened.push(socket)
-    return socket
-  }
-  const [first, second] = ips
-  if (first === undefined) return []
-  const main = await open(first, port)
-  if (second === undefined) return [main]
-  const sockets = [main]
-  sockets[OTHER_IP] = await open(second, main.local.port)
-  sockets[OTHER_PORT] = await open(first, alternatePort)
-  sockets[OTHER_IP | OTHER_PORT] = await open(second, sockets[OTHER_PORT].local.port)
-  return sockets
 }
 
 function serve(responder: BindingResponder, sockets: readonly DatagramSocket[]): void {
@@ -130,9 +97,4 @@ function serve(responder: BindingResponder, sockets: readonly DatagramSocket[]):
       lost: () => undefined, // the others serve on
     })
   }
-}
-
-function portOption(name: string, port: number): number {
-  if (!Number.isInteger(port) || port < 0 || port > 0xffff) throw new RangeError(`${name} must be an integer from 0 to 65535, not ${port}`)
-  return port
 }

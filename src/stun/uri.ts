@@ -70,7 +70,7 @@ function readHost(host: string, bracketed: boolean, text: string): string {
     // RFC 6874: the % before a zone is written %25 in a URI; people write it plainly too.
     const address = host.includes(':') ? Address.tryOf(host.replace('%25', '%'), 0) : undefined
     if (address === undefined) throw wrong(text, `${host} is not an IPv6 address`)
-    return address.zone === '' ? address.ip : `${address.ip}%${address.zone}`
+    return address.host
   }
   if (DOTTED_NUMBERS.test(host)) {
     // A name's last label is never all digits (RFC 1123 2.1), so this can only be a mistyped address.

@@ -136,7 +136,7 @@ class NodeAdoptedSocket implements AdoptedSocket {
   #rinfoOf(data: Uint8Array, from: Address): RemoteInfo {
     const size = data.length
     if (this.local.family === 4) return { address: from.ip, family: 'IPv4', port: from.port, size }
-    const ip = from.family === 4 ? `::ffff:${from.ip}` : from.zone === '' ? from.ip : `${from.ip}%${from.zone}`
+    const ip = from.family === 4 ? `::ffff:${from.ip}` : from.host
     return { address: ip, family: 'IPv6', port: from.port, size }
   }
 }

@@ -1,7 +1,6 @@
 /** Dialling streams by node:net, with node:tls on top where asked for; TLS is loaded when first used. */
 import { connect, isIP, type Socket } from 'node:net'
 import { SallyportError } from '../../errors.ts'
-import type { Address } from '../address.ts'
 import type { DialOptions, Stream, StreamDialer } from '../stream.ts'
 import { streamOver } from './node-stream.ts'
 
@@ -12,7 +11,7 @@ export function nodeStreams(): StreamDialer {
 async function dial(options: DialOptions): Promise<Stream> {
   const { to, tls, signal } = options
   signal?.throwIfAborted()
-  const tcp = connect({ host: hostOf(to), port: to.port, noDelay: true })
+  const tcp = connect({ host: to.host, port: to.port, noDelay: true })
   let socket = tcp
   try {
     await ready(tcp, 'connect', signal)
@@ -59,8 +58,4 @@ function ready(socket: Socket, event: 'connect' | 'secureConnect', signal: Abort
     socket.once(event, stands).once('error', fails).once('close', ends)
     signal?.addEventListener('abort', aborts, { once: true })
   })
-}
-
-function hostOf(address: Address): string {
-  return address.zone === '' ? address.ip : `${address.ip}%${address.zone}`
 }

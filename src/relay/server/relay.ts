@@ -1,7 +1,7 @@
 /** A TURN server (RFC 8656): makes the parts from the options, opens the listeners, and closes all of it. */
 import { SallyportError } from '../../errors.ts'
 import { type Address, type DatagramSocket, type Stream, type StreamListener, Timers, type TlsIdentity } from '../../net/index.ts'
-import { BindingResponder, formatServerUri, LongTermVerifier, OTHER_IP, OTHER_PORT } from '../../stun/index.ts'
+import { BindingResponder, formatServerUri, LongTermVerifier, OTHER_PORT, openGroup } from '../../stun/index.ts'
 import type { RelayTransport } from '../transport.ts'
 import { Allocations, messageOf } from './allocations.ts'
 import { Authenticator } from './authenticator.ts'
@@ -237,23 +237,18 @@ class TurnRelay implements Relay {
 
   /** @returns the primary port */
   async #openUdp(ips: readonly Address[], port: number): Promise<number> {
-    const { alternatePort } = this.#settings
-    const [first, second] = ips as readonly [Address, Address | undefined]
     const group: UdpGroup = { listeners: [], addresses: [] }
     this.#groups.push(group)
-    const sockets: DatagramSocket[] = []
-    try {
-      sockets.push(await this.#bind(first, port))
-      if (second !== undefined) {
-        const main = sockets[0]?.local.port ?? port
-        sockets[OTHER_IP] = await this.#bind(second, main)
-        sockets[OTHER_PORT] = await this.#bind(first, alternatePort)
-        sockets[OTHER_IP | OTHER_PORT] = await this.#bind(second, sockets[OTHER_PORT].local.port)
-      }
-    } catch (error) {
-      for (const socket of sockets) socket.close()
-      throw error
+    const opened: DatagramSocket[] = []
+    const bind = async (ip: Address, at: number): Promise<DatagramSocket> => {
+      const socket = await this.#bind(ip, at)
+      opened.push(socket)
+      return socket
     }
+    const sockets = await openGroup(ips, port, this.#settings.alternatePort, bind).catch((error: unknown) => {
+      for (const socket of opened) socket.close()
+      throw error
+    })
     for (const [at, socket] of sockets.entries()) {
       const listener = new UdpListener(socket, group, at, {
         requests: this.#requests,
@@ -270,14 +265,14 @@ class TurnRelay implements Relay {
 
   async #bind(ip: Address, port: number): Promise<DatagramSocket> {
     const { network, reusePort = false } = this.#options
-    const socket = await network.bind({ family: ip.family, ip: textOf(ip), port, reusePort, buffer: LISTENER_BUFFER })
+    const socket = await network.bind({ family: ip.family, ip: ip.host, port, reusePort, buffer: LISTENER_BUFFER })
     this.#checkBuffer(socket, LISTENER_BUFFER, 'the listener')
     return socket
   }
 
   async #listen(ip: Address, port: number, transport: 'tcp' | 'tls', tls?: TlsIdentity): Promise<void> {
     const { network, reusePort = false } = this.#options
-    const where = { family: ip.family, ip: textOf(ip), port, reusePort }
+    const where = { family: ip.family, ip: ip.host, port, reusePort }
     const accept = (stream: Stream): void => this.#streams.accept(stream, transport)
     const listener = await network.listen(tls === undefined ? where : { ...where, tls }, accept)
     this.#listening.push({ transport, listener })
@@ -326,10 +321,6 @@ class TurnRelay implements Relay {
       // Whoever writes logs must not stop what they are about.
     }
   }
-}
-
-function textOf(ip: Address): string {
-  return ip.zone === '' ? ip.ip : `${ip.ip}%${ip.zone}`
 }
 
 /** The machine has no addresses of that family, or does not know it. */

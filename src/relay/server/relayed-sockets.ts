@@ -166,7 +166,7 @@ export class RelayedSockets {
     if (this.#open.has(told.key)) return 'taken'
     const { bound } = ip
     try {
-      const where = { family: bound.family, ip: bound.zone === '' ? bound.ip : `${bound.ip}%${bound.zone}`, port }
+      const where = { family: bound.family, ip: bound.host, port }
       const socket = await this.#options.network.bind({ ...where, buffer: RELAYED_BUFFER })
       this.#options.opened(socket)
       const relayed = new RelayedSocket(socket, told, this)

@@ -1,5 +1,6 @@
 /** The options of `createRelay`, checked, with defaults in the place of what is not said. Nothing is opened here. */
 import { Address, type Family, type InterfaceAddress, Prefix, type Scope } from '../../net/index.ts'
+import { portOption, readListening } from '../../stun/index.ts'
 import type { RelayOptions } from './options.ts'
 import type { RelayIp } from './relayed-sockets.ts'
 import type { StreamLimits } from './stream-listener.ts'
@@ -36,13 +37,11 @@ const REACH: readonly Scope[] = ['global', 'shared', 'private', 'link-local', 'l
 /** @throws TypeError, RangeError, or SallyportError `ERR_ADDRESS` */
 export function readSettings(options: RelayOptions): Settings {
   const { network, udp = true, tcp = true, tls, authenticate, realm = 'sallyport', nonceSecret } = options
-  const port = portOption('port', options.port ?? 3478)
+  const { port, alternatePort, wildcard, groups } = readListening(options)
   const tlsPort = portOption('tlsPort', options.tlsPort ?? 5349)
-  const alternatePort = portOption('alternatePort', options.alternatePort ?? (port === 0 || port === 0xffff ? 0 : port + 1))
   if (!udp && !tcp && tls === undefined) throw new RangeError('udp, tcp and tls: at least one is needed')
   if (tls !== undefined && (typeof tls.cert !== 'string' || typeof tls.key !== 'string')) throw new TypeError('tls must be { cert, key }')
   if (tcp && tls !== undefined && port === tlsPort && port !== 0) throw new RangeError('tlsPort must differ from port')
-  if (port !== 0 && port === alternatePort) throw new RangeError('alternatePort must differ from port')
   if (typeof realm !== 'string' || realm === '' || realm.length > LONGEST_REALM) {
     throw new RangeError(`realm must have 1 to ${LONGEST_REALM} characters`)
   }
@@ -57,8 +56,6 @@ export function readSettings(options: RelayOptions): Settings {
   if (users.size === 0 && secrets.length === 0 && authenticate === undefined) {
     throw new TypeError('users, secrets or authenticate: one is needed, there is no open relay')
   }
-  const wildcard = options.addresses === undefined
-  const listening = wildcard ? [Address.any(4), Address.any(6)] : options.addresses.map((ip) => Address.of(ip, 0))
   const standardLifetime = numberOption('lifetimes.standard', options.lifetimes?.standard ?? 600_000, 1000, LONGEST_LIFETIME)
   const { min = 49_152, max = 65_535 } = options.ports ?? {}
   if (portOption('ports.min', min) < 1 || portOption('ports.max', max) < min) throw new RangeError(`ports: ${min} to ${max} is no range`)
@@ -67,9 +64,9 @@ export function readSettings(options: RelayOptions): Settings {
     port,
     tlsPort,
     alternatePort,
-    groups: groupsOf(listening),
+    groups,
     wildcard,
-    relayIps: relayIpsOf(options, listening, network.interfaces.list()),
+    relayIps: relayIpsOf(options, groups.flat(), network.interfaces.list()),
     realm,
     users,
     secrets,
@@ -103,20 +100,6 @@ export function readSettings(options: RelayOptions): Settings {
   }
 }
 
-function groupsOf(ips: readonly Address[]): readonly (readonly Address[])[] {
-  if (ips.length === 0) throw new RangeError('addresses must not be empty')
-  const groups = ([4, 6] as const).map((family) => ips.filter((ip) => ip.family === family))
-  for (const group of groups) {
-    if (group.length > 2 || (group.length === 2 && group[0]?.key === group[1]?.key)) {
-      throw new RangeError('addresses must be one or two different ones of a family')
-    }
-    if (group.length === 2 && group.some(({ scope }) => scope === 'unspecified')) {
-      throw new RangeError('addresses: a wildcard cannot be one of two')
-    }
-  }
-  return groups.filter((group) => group.length > 0)
-}
-
 function relayIpsOf(options: RelayOptions, listening: readonly Address[], interfaces: readonly InterfaceAddress[]): readonly RelayIp[] {
   const given = options.relayAddresses?.map((ip) => Address.of(ip, 0))
   if (given?.some(({ scope }) => scope === 'unspecified')) throw new RangeError('relayAddresses: a wildcard is no address to be told')
@@ -147,11 +130,6 @@ function defaultRelayIps(family: Family, listening: readonly Address[], interfac
     .filter(({ address }) => address.family === family)
     .sort((a, b) => rank(a) - rank(b))
   return best === undefined ? [] : [best.address]
-}
-
-function portOption(name: string, port: number): number {
-  if (!Number.isInteger(port) || port < 0 || port > 0xffff) throw new RangeError(`${name} must be an integer from 0 to 65535, not ${port}`)
-  return port
 }
 
 function numberOption(name: string, value: number, least = 0, most = Number.POSITIVE_INFINITY): number {
