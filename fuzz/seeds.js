@@ -8,9 +8,10 @@ import { Address } from '../dist/net/index.js'
 import { Attribute, MessageWriter, Method } from '../dist/stun/index.js'
 import { join } from './scene/attributes.js'
 import { Meeting } from './scene/meeting.js'
+import { inputOf } from './scene/records.js'
 import { INTEGRITY, LENGTH, PRINT } from './scene/seal.js'
-import { NAMED as NAMED_REQUEST, inputOf as relayInput, ANSWER as TO_REQUEST } from './scene/turn.js'
-import { ANSWER, inputOf, MOMENTS, NAMED } from './targets/demultiplexer.js'
+import { NAMED as NAMED_REQUEST, ANSWER as TO_REQUEST } from './scene/turn.js'
+import { ANSWER, MOMENTS, NAMED } from './targets/demultiplexer.js'
 import { FORGED, MALLORY, MALLORY_STREAM, NEWCOMER, PEER as RELAYED_PEER, STRANGER } from './targets/relay-server.js'
 import { MOMENTS as SIGNAL_MOMENTS, STRUCTURED } from './targets/signals.js'
 import { KEYS } from './targets/stun.js'
@@ -199,23 +200,23 @@ const inChannel = join(Uint8Array.of(0x40, 0, 0, 5), hello)
 const SEALED = LENGTH | INTEGRITY | NAMED_REQUEST
 for (const [name, data] of Object.entries(requests)) {
   const how = name === 'send' || name === 'binding' || name === 'response' ? 0 : SEALED
-  write('relay-server', name, relayInput(0, [{ source: MALLORY, how, data }]))
+  write('relay-server', name, inputOf(0, [{ source: MALLORY, how, data }]))
   if (!['allocate', 'refresh-0', 'send', 'binding'].includes(name)) continue
-  write('relay-server', `${name}-over-tcp`, relayInput(0, [{ source: MALLORY_STREAM | 0x18, how, data }]))
-  write('relay-server', `${name}-of-a-stranger`, relayInput(0, [{ source: STRANGER, how: 0, data }]))
-  write('relay-server', `${name}-of-a-newcomer`, relayInput(0, [{ source: NEWCOMER, how, data }]))
-  write('relay-server', `${name}-forged`, relayInput(0, [{ source: FORGED, how, data }]))
+  write('relay-server', `${name}-over-tcp`, inputOf(0, [{ source: MALLORY_STREAM | 0x18, how, data }]))
+  write('relay-server', `${name}-of-a-stranger`, inputOf(0, [{ source: STRANGER, how: 0, data }]))
+  write('relay-server', `${name}-of-a-newcomer`, inputOf(0, [{ source: NEWCOMER, how, data }]))
+  write('relay-server', `${name}-forged`, inputOf(0, [{ source: FORGED, how, data }]))
 }
-write('relay-server', 'channel-data', relayInput(0, [{ source: MALLORY, how: 0, data: inChannel }]))
+write('relay-server', 'channel-data', inputOf(0, [{ source: MALLORY, how: 0, data: inChannel }]))
 write(
   'relay-server',
   'channel-data-over-tcp',
-  relayInput(0, [{ source: MALLORY_STREAM | 8, how: 0, data: join(inChannel, new Uint8Array(3)) }]),
+  inputOf(0, [{ source: MALLORY_STREAM | 8, how: 0, data: join(inChannel, new Uint8Array(3)) }]),
 )
 write(
   'relay-server',
   'from-peers',
-  relayInput(
+  inputOf(
     0,
     [4, 5, 12, 13].map((source) => ({ source, how: 0, data: hello })),
   ),
@@ -223,7 +224,7 @@ write(
 write(
   'relay-server',
   'in-a-row',
-  relayInput(
+  inputOf(
     0,
     ['permission', 'send', 'channel', 'refresh-0', 'allocate'].map((name) => ({
       source: MALLORY,
@@ -294,6 +295,6 @@ const answers = {
   'channel-data': [join(inChannel, new Uint8Array(3)), 0],
 }
 for (const [name, [data, how]] of Object.entries(answers)) {
-  for (const moment of [0, 1, 2, 3, 5, 7]) write('relay-client', `${name}-${moment}`, relayInput(moment, [{ source: 0, how, data }]))
+  for (const moment of [0, 1, 2, 3, 5, 7]) write('relay-client', `${name}-${moment}`, inputOf(moment, [{ source: 0, how, data }]))
 }
-write('relay-client', 'data-of-a-stranger', relayInput(3, [{ source: 2, how: 0, data: inChannel }]))
+write('relay-client', 'data-of-a-stranger', inputOf(3, [{ source: 2, how: 0, data: inChannel }]))

@@ -10,8 +10,8 @@
 import { equal, ok } from 'node:assert/strict'
 import { Address } from '../../dist/net/index.js'
 import { Attribute } from '../../dist/stun/index.js'
-import { changeMessage, join } from '../scene/attributes.js'
 import { Meeting, STRANGER } from '../scene/meeting.js'
+import { recordMutations, recordsOf } from '../scene/records.js'
 import { find, fingerprint, integrity, isMessage, seal, uint16 } from '../scene/seal.js'
 import { words } from '../scene/words.js'
 
@@ -23,7 +23,6 @@ export const NAMED = 32
 const AFTERMATH = 100
 /** In that time, at one check every 5 ms at most, plus what was answered at once. */
 const MOST_SENT = AFTERMATH / 5 + 12
-const MOST_RECORDS = 6
 
 /** Before the peer is known; while our checks and the server's answer are on their way; connected; and again, with a restart under way. */
 export const MOMENTS = [
@@ -45,27 +44,7 @@ export async function meetUntil(moment) {
   return meeting
 }
 
-/** @typedef {{ source: number, how: number, data: Uint8Array }} Record */
-
-/** @param {Uint8Array} input @returns {Record[]} */
-function recordsOf(input) {
-  const records = []
-  for (let at = 1; at + 4 <= input.length && records.length < MOST_RECORDS; ) {
-    const [source = 0, how = 0, high = 0, low = 0] = input.subarray(at, at + 4)
-    const end = Math.min(input.length, at + 4 + (((high & 7) << 8) | low))
-    records.push({ source, how, data: input.subarray(at + 4, end) })
-    at = end
-  }
-  return records
-}
-
-/** @param {number} moment @param {readonly Record[]} records */
-export function inputOf(moment, records) {
-  return join(
-    Uint8Array.of(moment),
-    ...records.map(({ source, how, data }) => join(Uint8Array.of(source, how, data.length >> 8, data.length), data)),
-  )
-}
+/** @typedef {import('../scene/records.js').Record} Record */
 
 /** A moment that datagrams come into. */
 class Stage {
@@ -218,8 +197,7 @@ class Demultiplexer {
   longest = 2_000
   /** @type {readonly Uint8Array[]} */
   dictionary = []
-  /** @type {readonly import('../engine/mutations.js').Mutation[]} */
-  mutations = [changeRecord, changeRecord, changeRecord, changeOrder]
+  mutations = recordMutations(4, [0, 1, 8, 9, 11, 25, 27, 43, 43])
   stale = true
   /** @type {(Stage | undefined)[]} */
   #stages = MOMENTS.map(() => undefined)
@@ -259,31 +237,4 @@ class Demultiplexer {
 /** @returns {import('../engine/fuzzer.js').Target} */
 export function demultiplexer() {
   return new Demultiplexer()
-}
-
-/** @type {import('../engine/mutations.js').Mutation} */
-function changeRecord(input, random, { other }) {
-  const records = recordsOf(input)
-  const theirs = recordsOf(other)
-  if (records.length === 0) return other
-  const at = random.below(records.length)
-  const record = /** @type {Record} */ (records[at])
-  const choice = random.below(8)
-  if (choice === 0) record.source = random.below(256)
-  else if (choice === 1) record.how ^= 1 << random.below(6)
-  else if (choice === 2) record.how = random.of([0, 1, 8, 9, 11, 25, 27, 43, 43])
-  else record.data = changeMessage(record.data, random, theirs.length === 0 ? record.data : random.of(theirs).data)
-  return inputOf(/** @type {number} */ (input[0]), records)
-}
-
-/** @type {import('../engine/mutations.js').Mutation} */
-function changeOrder(input, random, { other }) {
-  const records = recordsOf(input)
-  const theirs = recordsOf(other)
-  const choice = random.below(4)
-  if (choice === 0) records.splice(random.below(records.length + 1), 1)
-  else if (choice === 1) records.reverse()
-  else if (choice === 2 && theirs.length > 0) records.splice(random.below(records.length + 1), 0, random.of(theirs))
-  else return join(Uint8Array.of(random.below(4)), input.subarray(1))
-  return inputOf(input[0] ?? 0, records)
 }

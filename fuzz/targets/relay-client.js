@@ -13,8 +13,9 @@ import { Address, Timers } from '../../dist/net/index.js'
 import { RelayClient } from '../../dist/relay/index.js'
 import { Attribute, MessageWriter, parseServerUri } from '../../dist/stun/index.js'
 import { Desk } from '../scene/desk.js'
+import { recordsOf } from '../scene/records.js'
 import { find, INTEGRITY, integrity, isMessage, LENGTH, seal, uint16 } from '../scene/seal.js'
-import { ANSWER, changeOrder, changeRecord, keyOf, recordsOf } from '../scene/turn.js'
+import { ANSWER, keyOf, MUTATIONS } from '../scene/turn.js'
 
 const SERVER = Address.of('9.9.9.9', 3478)
 const SOURCES = [SERVER, SERVER.withPort(3479), Address.of('1.1.1.66', 3478), Address.of('8.8.8.8', 5_000)]
@@ -127,7 +128,7 @@ class Stage {
     return out.length
   }
 
-  /** @param {import('../scene/turn.js').Record} record */
+  /** @param {import('../scene/records.js').Record} record */
   take({ source, how, data: bare }) {
     const from = /** @type {Address} */ (SOURCES[source & 3])
     const asked = this.asked.at(-1 - ((source >> 2) & 3)) ?? this.asked.at(-1)
@@ -187,8 +188,7 @@ class RelayClientTarget {
   longest = 2_000
   /** @type {readonly Uint8Array[]} */
   dictionary = []
-  /** @type {readonly import('../engine/mutations.js').Mutation[]} */
-  mutations = [changeRecord, changeRecord, changeRecord, changeOrder]
+  mutations = MUTATIONS
   stale = true
   /** By the three bits that choose. @type {(Stage | undefined)[]} */
   #stages = Array.from({ length: 8 }, () => undefined)

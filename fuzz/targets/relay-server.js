@@ -15,8 +15,9 @@ import { createRelay } from '../../dist/relay/index.js'
 import { Attribute, MessageWriter, Method } from '../../dist/stun/index.js'
 import { join } from '../scene/attributes.js'
 import { Desk } from '../scene/desk.js'
+import { recordsOf } from '../scene/records.js'
 import { integrity, integritySha256, isMessage, seal } from '../scene/seal.js'
-import { authentic, changeOrder, changeRecord, keyOf, NAMED, named, read, recordsOf } from '../scene/turn.js'
+import { authentic, keyOf, MUTATIONS, NAMED, named, read } from '../scene/turn.js'
 
 const REALM = 'sallyport'
 const USERS = { alice: 'wonder', mallory: 'known' }
@@ -120,7 +121,7 @@ class Stage {
     this.#state = this.#told()
   }
 
-  /** @param {import('../scene/turn.js').Record} record */
+  /** @param {import('../scene/records.js').Record} record */
   take({ source: whole, how, data: bare }) {
     const { desk, clients, streams } = this
     const source = whole & 7
@@ -289,8 +290,7 @@ class RelayServer {
   longest = 2_000
   /** @type {readonly Uint8Array[]} */
   dictionary = []
-  /** @type {readonly import('../engine/mutations.js').Mutation[]} */
-  mutations = [changeRecord, changeRecord, changeRecord, changeOrder]
+  mutations = MUTATIONS
   stale = true
   /** @type {Stage | undefined} */
   #stage
