@@ -3,6 +3,7 @@ import type { ChildProcess } from 'node:child_process'
 import { performance } from 'node:perf_hooks'
 import type { KernelNet, Nat, Node } from '../kernel/namespaces.ts'
 import { type Foreign, type Line, LineProcess, pathOf, startAgent } from './foreign-agent.ts'
+import { inTime } from './in-time.ts'
 
 export const MAIN: string = pathOf('../../dist/cli/main.js')
 
@@ -102,7 +103,7 @@ export async function meet({ net, stun }: World, name: string, cell: Cell): Prom
   carry(ours, theirs, trickle)
   carry(theirs, ours, trickle)
   try {
-    return await inTime(converse(cell, ours, theirs))
+    return await inTime(converse(cell, ours, theirs), PATIENCE)
   } catch (error) {
     throw new Error(`${(error as Error).message}\n\n${ours.account}\n\n${theirs.account}`)
   }
@@ -171,16 +172,4 @@ async function place(net: KernelNet, name: string, nat: Nat | undefined): Promis
   if (nat === undefined) return net.host(name, { families: [4] })
   const router = await net.router(`${name}-nat`, { nat, families: [4] })
   return net.host(name, { behind: router, families: [4] })
-}
-
-async function inTime<T>(work: Promise<T>): Promise<T> {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`not within ${PATIENCE / 1_000} s`)), PATIENCE)
-  })
-  try {
-    return await Promise.race([work, late])
-  } finally {
-    clearTimeout(timer)
-  }
 }

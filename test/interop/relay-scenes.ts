@@ -8,6 +8,7 @@ import type { RelayTransport } from '../../src/relay/index.ts'
 import { OwnRelay, RELAYED } from '../relay/own-relay.ts'
 import { bridge, bridged, type End, type Leg } from './bridge.ts'
 import { AGENTS, type Foreign, type LineProcess, type StartOptions, startAgent } from './foreign-agent.ts'
+import { inTime } from './in-time.ts'
 
 const LOOPBACK: HostPolicy = { loopback: true, families: [4], accept: ({ internal }) => internal }
 const PASSWORD = 'a password'
@@ -88,14 +89,14 @@ export function withOurs(part: Part, role: 'controlling' | 'controlled', ours: O
         const text = textOf(data)
         if (!text.startsWith('pong ')) session.send(Buffer.from(`pong ${text}`))
       })
-      await inTime(Promise.all([session.ready, agent.received(`pong ping ${foreign.name}`)]))
-      for (const text of TEXTS) await inTime(answered(session, text))
+      await inTime(Promise.all([session.ready, agent.received(`pong ping ${foreign.name}`)]), PATIENCE)
+      for (const text of TEXTS) await inTime(answered(session, text), PATIENCE)
       await guest.checkRelayed()
       const { remote, local } = session.path as NonNullable<Session['path']>
       expect(guest.relayed).toEqual([`${remote.ip}:${remote.port}`])
       if (ours === 'relayed') expect([local.type, local.ip]).toEqual(['relay', RELAYED[4]])
       await guest.outlive()
-      await inTime(answered(session, 'say that you are still there'))
+      await inTime(answered(session, 'say that you are still there'), PATIENCE)
       await guest.leave()
     } catch (error) {
       throw new Error(`${(error as Error).message}\n\n${session.explain()}\n\n${guest.account}`, { cause: error })
@@ -158,7 +159,7 @@ export function throughOurs(one: Part, two: Part): Scene {
 /** From the first word to the last. */
 async function spend(guests: readonly Guest[], talked: Promise<unknown>): Promise<void> {
   try {
-    await inTime(talked)
+    await inTime(talked, PATIENCE)
     await Promise.all(guests.map((guest) => guest.checkRelayed()))
     await Promise.all(guests.map((guest) => guest.outlive()))
     await Promise.all(guests.map((guest) => guest.leave()))
@@ -201,7 +202,7 @@ class Guest {
   /** It has one allocation, sends from there, and has told of nothing else. */
   async checkRelayed(): Promise<void> {
     const { agent, part } = this
-    expect((await inTime(agent.connected())).local).toBe('relay')
+    expect((await inTime(agent.connected(), PATIENCE)).local).toBe('relay')
     expect(this.#own.of('allocation-created', this.#user)).toMatchObject([{ transport: part.transport }])
     const offered = agent.all(({ signal }) => signal?.candidates).flat()
     expect(offered.length).toBeGreaterThan(0)
@@ -287,17 +288,5 @@ async function openBehindFirewall(): Promise<DatagramSocket> {
     send: (data, to, report) => socket.send(data, to, report),
     setHopLimit: (hops) => socket.setHopLimit(hops),
     close: () => socket.close(),
-  }
-}
-
-async function inTime<T>(work: Promise<T>): Promise<T> {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`not within ${PATIENCE / 1_000} s`)), PATIENCE)
-  })
-  try {
-    return await Promise.race([work, late])
-  } finally {
-    clearTimeout(timer)
   }
 }

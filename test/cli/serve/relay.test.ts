@@ -3,26 +3,16 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import { afterEach, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { Address, type DatagramSocket } from '../../../src/net/index.ts'
 import { restCredentials } from '../../../src/relay/index.ts'
 import { makeIdentity } from '../../net/tls-identity.ts'
 import { requires } from '../../requirements.ts'
 import { type Line, Program } from '../peers.ts'
+import { resources } from './resources.ts'
 import { echoPeer, TurnClient } from './turn-client.ts'
 
-const programs: Program[] = []
-const clients: TurnClient[] = []
-const peers: DatagramSocket[] = []
-
-afterEach(async () => {
-  for (const client of clients.splice(0)) client.close()
-  for (const peer of peers.splice(0)) peer.close()
-  for (const program of programs.splice(0)) {
-    program.kill('SIGKILL')
-    await program.exit
-  }
-})
+const { programs, clients, peers } = resources()
 
 const LAB = ['--address', '127.0.0.1', '--port', '0', '--allow-private-peers'] as const
 

@@ -1,27 +1,17 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, describe, expect, it } from 'vitest'
-import { Address, type DatagramSocket, type TlsIdentity } from '../../../../src/net/index.ts'
+import { describe, expect, it } from 'vitest'
+import { Address, type TlsIdentity } from '../../../../src/net/index.ts'
 import { canReusePort } from '../../../../src/net/node/index.ts'
 import { makeIdentity } from '../../../net/tls-identity.ts'
 import { requires, requiresSharedPorts } from '../../../requirements.ts'
 import { type Line, Program } from '../../peers.ts'
+import { resources } from '../resources.ts'
 import { echoPeer, TurnClient } from '../turn-client.ts'
 
 const shared = await canReusePort()
-const programs: Program[] = []
-const clients: TurnClient[] = []
-const peers: DatagramSocket[] = []
-
-afterEach(async () => {
-  for (const client of clients.splice(0)) client.close()
-  for (const peer of peers.splice(0)) peer.close()
-  for (const program of programs.splice(0)) {
-    program.kill('SIGKILL')
-    await program.exit
-  }
-})
+const { programs, clients, peers } = resources()
 
 interface Worker {
   readonly worker: number
