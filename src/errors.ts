@@ -24,6 +24,12 @@
  * - `ERR_RELAY_MISMATCH`: a relay does not know the allocation (437): it was restarted, or the client's address changed.
  * - `ERR_RELAY_LOST`: an allocation died: its relay does not answer any more, or closed the stream.
  * - `ERR_RELAY_REFUSED`: any other refusal, or an answer that makes no sense.
+ * - `ERR_MAPPING_UNAVAILABLE`: no router answers in a port mapping protocol, or none that was asked for.
+ * - `ERR_MAPPING_REFUSED`: a router has port mapping switched off, or not for this client, port or protocol.
+ * - `ERR_MAPPING_PORT`: the external port is somebody else's, and no other one will do or is to be had.
+ * - `ERR_MAPPING_CAPACITY`: a router has no room for another mapping, or no connection to the internet at the moment.
+ * - `ERR_MAPPING_ANSWER`: a router's answer makes no sense, is too long, or leads elsewhere.
+ * - `ERR_MAPPING_UNPROVEN`: a router says that there is a mapping, but nothing comes through.
  */
 export type ErrorCode =
   | 'ERR_NO_PATH'
@@ -46,6 +52,12 @@ export type ErrorCode =
   | 'ERR_RELAY_MISMATCH'
   | 'ERR_RELAY_LOST'
   | 'ERR_RELAY_REFUSED'
+  | 'ERR_MAPPING_UNAVAILABLE'
+  | 'ERR_MAPPING_REFUSED'
+  | 'ERR_MAPPING_PORT'
+  | 'ERR_MAPPING_CAPACITY'
+  | 'ERR_MAPPING_ANSWER'
+  | 'ERR_MAPPING_UNPROVEN'
 
 export interface ErrorDetail {
   readonly cause?: unknown

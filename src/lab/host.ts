@@ -118,7 +118,7 @@ export class LabHost implements Network {
       clock: this.clock,
       random: this.#ports,
       send: (packet) => this.#send(packet),
-      source: (to) => this.#routing.source(to),
+      source: (to, from) => this.#routing.source(to, from),
     })
     this.streams = { dial: (dial) => this.#tcp.dial(dial) }
     for (const one of options.interfaces ?? [options]) this.#attach(one)

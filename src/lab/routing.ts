@@ -77,9 +77,9 @@ export class Routing {
     return route
   }
 
-  /** The source that a socket bound to nothing would use, port 0. */
-  source(to: Address): Address | SendFailure {
-    const found = this.#find(Address.any(to.family), to)
+  /** The source that a socket bound to nothing, or to `from`, would use; port 0 unless `from` has one. */
+  source(to: Address, from: Address = Address.any(to.family)): Address | SendFailure {
+    const found = this.#find(from, to)
     return typeof found === 'string' ? found : found.ip
   }
 

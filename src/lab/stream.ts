@@ -15,8 +15,8 @@ export interface TcpHost {
   readonly clock: Clock
   readonly random: SeededRandom
   send(packet: Packet): SendFailure | undefined
-  /** The source address for a destination, port 0. */
-  source(to: Address): Address | SendFailure
+  /** The source address for a destination, port 0 unless `from`, one of the host's own, has one. */
+  source(to: Address, from: Address | undefined): Address | SendFailure
 }
 
 interface Listening {
@@ -52,12 +52,12 @@ export class TcpStack {
     return { local, renew: () => {}, close }
   }
 
-  dial({ to, signal }: DialOptions): Promise<Stream> {
+  dial({ to, from, signal }: DialOptions): Promise<Stream> {
     return new Promise((resolve, reject) => {
       if (signal?.aborted === true) return reject(signal.reason)
-      const source = this.#host.source(to)
+      const source = this.#host.source(to, from)
       if (typeof source === 'string') return reject(dialError(to, failure(source)))
-      const connection = this.#open(this.#local(source), to)
+      const connection = this.#open(source.port === 0 ? this.#local(source) : source, to)
       const aborted = (): void => {
         connection.destroy()
         reject(signal?.reason)

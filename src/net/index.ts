@@ -5,6 +5,13 @@ export { FIRST_REPEAT, isLocalName } from './local-name.ts'
 export type { Network } from './network.ts'
 export { type Paced, Pacer, pacerOf } from './pacer.ts'
 export { type Random, randomFraction, randomUint32 } from './random.ts'
-export { type BindOptions, type DatagramHandler, type DatagramSocket, isPassing, type SendFailure } from './socket.ts'
+export {
+  type BindOptions,
+  type DatagramHandler,
+  type DatagramSocket,
+  isPassing,
+  type MulticastOptions,
+  type SendFailure,
+} from './socket.ts'
 export type { DialOptions, ListenOptions, Stream, StreamDialer, StreamHandler, StreamListener, TlsIdentity } from './stream.ts'
 export { Timers } from './timers.ts'

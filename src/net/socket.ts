@@ -1,5 +1,6 @@
 /** Datagram sockets, as everything in the library sees them. */
 import type { Address, Family } from './address.ts'
+import type { InterfaceAddress } from './interfaces.ts'
 
 /** What a system says when it refuses a datagram; the names are errno's. */
 export type SendFailure =
@@ -69,4 +70,17 @@ export interface BindOptions {
   readonly reusePort?: boolean
   /** Bytes to ask for in the system, for datagrams received and sent; 4 MiB by default. Streams do not use it. */
   readonly buffer?: number
+  /** To take part in multicast on one link. */
+  readonly multicast?: MulticastOptions
+}
+
+/**
+ * The port is shared with all programs that ask for it so (SO_REUSEADDR), and each of them gets what is sent to a group. Bound to the wildcard
+ * a socket hears other links' groups, too, on some systems; bound to an address it hears none on most.
+ */
+export interface MulticastOptions {
+  /** One of the link's addresses, of the socket's family: what is sent to a group leaves there. */
+  readonly on: InterfaceAddress
+  /** To hear there: `224.0.0.1`, `ff02::1`. None by default. */
+  readonly groups?: readonly string[]
 }

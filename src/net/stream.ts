@@ -24,6 +24,8 @@ export interface Stream {
 
 export interface DialOptions {
   readonly to: Address
+  /** One of our addresses to come from, port 0 for any; the system chooses by default. */
+  readonly from?: Address
   /** TLS on top: the name to ask for and to check the certificate against. */
   readonly tls?: { readonly serverName: string; readonly ca?: string }
   readonly signal?: AbortSignal

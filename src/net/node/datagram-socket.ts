@@ -1,13 +1,17 @@
 /** UDP sockets of our own over node:dgram. A caller's socket is adopted in `adopted-socket.ts`. */
 import { createSocket, type RemoteInfo, type Socket } from 'node:dgram'
+import { networkInterfaces } from 'node:os'
 import { SallyportError } from '../../errors.ts'
 import { Address } from '../address.ts'
-import type { BindOptions, DatagramHandler, DatagramSocket } from '../socket.ts'
+import type { InterfaceAddress } from '../interfaces.ts'
+import type { BindOptions, DatagramHandler, DatagramSocket, MulticastOptions } from '../socket.ts'
 import { Remotes } from './remotes.ts'
 import { Sender } from './sender.ts'
 
 /** Bytes asked for in the kernel by default, then less: Linux caps what it gives, others refuse what they do not give. */
 const BUFFER_SIZES = [4 << 20, 1 << 20, 256 << 10]
+/** What UPnP Device Architecture 2.0 1.1.2 asks for; everything else here stays on its link whatever this says. */
+const MULTICAST_HOPS = 2
 /** Linux tells twice what it gives: half is for its bookkeeping (socket(7), SO_RCVBUF). */
 const TOLD_PER_GRANTED = process.platform === 'linux' ? 2 : 1
 
@@ -43,9 +47,12 @@ export function checkedBindOptions(options: BindOptions): Address {
 
 export async function bindDatagramSocket(options: BindOptions): Promise<DatagramSocket> {
   const wanted = checkedBindOptions(options)
-  const { family, ip = wanted.ip, port = 0, reusePort = false, buffer } = options
+  const { family, ip = wanted.ip, port = 0, reusePort = false, buffer, multicast } = options
   // Node.js before 22.12 does not know reusePort and passes over it.
-  const shared: { readonly reusePort?: boolean } = reusePort ? { reusePort } : {}
+  const shared: { readonly reusePort?: boolean; readonly reuseAddr?: boolean } = {
+    ...(reusePort ? { reusePort } : {}),
+    ...(multicast === undefined ? {} : { reuseAddr: true }),
+  }
   const socket =
     family === 4
       ? createSocket({ type: 'udp4', lookup: literal4 as never, ...shared })
@@ -59,8 +66,30 @@ export async function bindDatagramSocket(options: BindOptions): Promise<Datagram
     socket.bind({ address: ip, port, exclusive: true }, resolve)
   })
   socket.removeAllListeners('error')
+  if (multicast !== undefined) joinGroups(socket, multicast)
   enlargeBuffers(socket, buffer === undefined ? BUFFER_SIZES : [buffer, ...BUFFER_SIZES.filter((size) => size < buffer)])
   return own(socket, wanted.withPort(socket.address().port), grantedBuffer(socket))
+}
+
+/** @throws SallyportError `ERR_BIND`; the socket is closed then */
+function joinGroups(socket: Socket, { on, groups = [] }: MulticastOptions): void {
+  try {
+    const link = on.address.family === 4 ? on.address.ip : `::%${zoneOf(on)}`
+    socket.setMulticastInterface(link)
+    socket.setMulticastTTL(MULTICAST_HOPS)
+    for (const group of groups) socket.addMembership(group, link)
+  } catch (cause) {
+    socket.close()
+    throw new SallyportError('ERR_BIND', `no multicast on ${on.name}: ${(cause as Error).message}`, { cause })
+  }
+}
+
+/** Windows calls a zone by the number of its interface, which its link-local address has. */
+function zoneOf({ name, address }: InterfaceAddress): string {
+  if (address.zone !== '') return address.zone
+  if (process.platform !== 'win32') return name
+  const scoped = networkInterfaces()[name]?.find((info) => info.family === 'IPv6' && info.scopeid > 0)
+  return scoped?.family === 'IPv6' ? String(scoped.scopeid) : name
 }
 
 /** In the measure of `BindOptions.buffer`; undefined when the system does not say. */

@@ -9,9 +9,14 @@ export function nodeStreams(): StreamDialer {
 }
 
 async function dial(options: DialOptions): Promise<Stream> {
-  const { to, tls, signal } = options
+  const { to, from, tls, signal } = options
   signal?.throwIfAborted()
-  const tcp = connect({ host: to.host, port: to.port, noDelay: true })
+  const tcp = connect({
+    host: to.host,
+    port: to.port,
+    noDelay: true,
+    ...(from === undefined ? {} : { localAddress: from.host, localPort: from.port }),
+  })
   let socket = tcp
   try {
     await ready(tcp, 'connect', signal)
