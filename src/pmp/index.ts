@@ -1,4 +1,5 @@
-export { Lease } from './lease.ts'
+export { openClients } from './clients.ts'
+export type { Lease } from './lease.ts'
 export { type LeaseWish, PortMapper, type PortMapperOptions } from './mapper.ts'
 export { type Proof, type Prove, type Reach, reachOf } from './proof.ts'
 export {
@@ -12,3 +13,5 @@ export {
   type RouterFacts,
   type Uplink,
 } from './protocol.ts'
+export type { OpenClients } from './router.ts'
+export { checkMappingTerms, MAPPING_DEFAULTS, type MappingTerms } from './terms.ts'

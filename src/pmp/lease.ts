@@ -6,7 +6,7 @@ import { SallyportError } from '../errors.ts'
 import { type Address, type Random, randomFraction, type Timer, type Timers } from '../net/index.ts'
 import { Acquisition } from './acquisition.ts'
 import { mostTelling } from './failures.ts'
-import type { Proof, Prove } from './proof.ts'
+import { describeReach, type Proof, type Prove } from './proof.ts'
 import type { Grant, MappingClient, MappingProtocol, MappingRequest } from './protocol.ts'
 import type { Router } from './router.ts'
 
@@ -127,6 +127,11 @@ export class Lease {
     this.#look()
   }
 
+  /** Somebody is there to prove it who was not before. */
+  proveAgain(): void {
+    if (this.#proof.kind !== 'proven') void this.#prove()
+  }
+
   /** A packet from outside has come in through it, somebody else says. */
   proven(external: Address): void {
     if (this.#grant !== undefined) this.#judge({ kind: 'proven', external })
@@ -211,7 +216,7 @@ export class Lease {
     const round = this.#round
     const grant = this.#grant
     if (grant === undefined) return
-    const proof = await this.#options.prove(grant)
+    const proof = await this.#options.prove(grant, this.request)
     // A renewal that changes nothing leaves the proof as good as it was.
     if (round === this.#round && this.#grant?.external.key === grant.external.key) this.#judge(proof)
   }
@@ -235,7 +240,8 @@ export class Lease {
     const { protocol } = client
     if (!didForward) {
       const where = `${grant.external.key} by ${protocol}`
-      dead.set(protocol, new SallyportError('ERR_MAPPING_UNPROVEN', `the router granted ${where}, but nothing comes through`))
+      const message = `the router granted ${where}, but nothing comes through${describeReach(grant.external)}`
+      dead.set(protocol, new SallyportError('ERR_MAPPING_UNPROVEN', message))
     }
     this.#forget()
     for (const [name, error] of dead) this.#dead.set(name, error)

@@ -5,8 +5,9 @@
 import type { Address, Network, Timer, Timers } from '../net/index.ts'
 import { Lease } from './lease.ts'
 import { nobodyProves, type Prove } from './proof.ts'
-import { MAPPING_PROTOCOLS, type MappingClient, type MappingProtocol, type MappingTransport } from './protocol.ts'
+import type { MappingClient, MappingTransport } from './protocol.ts'
 import { type OpenClients, Router } from './router.ts'
+import type { MappingTerms } from './terms.ts'
 import { findUplinks, uplinkKey } from './uplinks.ts'
 
 /** Milliseconds: a default route may change where no address does. */
@@ -18,12 +19,8 @@ export interface PortMapperOptions {
   readonly network: Network
   readonly timers: Timers
   readonly openClients: OpenClients
-  /** All by default, in the order of preference. */
-  readonly protocols?: readonly MappingProtocol[]
-  /** Milliseconds to ask for; two hours by default (RFC 6886 3.3). */
-  readonly lifetime?: number
-  /** What routers list a UPnP mapping under; `sallyport` by default. */
-  readonly description?: string
+  readonly terms: MappingTerms
+  /** Nobody does by default. */
   readonly prove?: Prove
   readonly changed: (lease: Lease) => void
 }
@@ -54,14 +51,9 @@ export class PortMapper {
     return [...this.#leases.values()]
   }
 
-  /** A first result is awaited. */
-  get pending(): boolean {
-    return this.leases.some(({ settled }) => !settled)
-  }
-
   /** The same lease if asked again. */
   add(wish: LeaseWish): Lease {
-    const { timers, network, prove = nobodyProves, lifetime = 7_200_000, changed } = this.#options
+    const { timers, network, prove = nobodyProves, terms, changed } = this.#options
     const key = `${wish.transport} ${wish.internal.key}`
     const known = this.#leases.get(key)
     if (known !== undefined) return known
@@ -75,7 +67,7 @@ export class PortMapper {
         transport,
         internal,
         externalPort,
-        lifetime,
+        lifetime: terms.lifetime,
         ...(exact === undefined ? {} : { exact }),
         ...(allow === undefined ? {} : { allow }),
       },
@@ -165,13 +157,12 @@ export class PortMapper {
   }
 
   #router(uplink: Router['uplink']): Router {
-    const { network, timers, openClients, protocols = MAPPING_PROTOCOLS, description = 'sallyport' } = this.#options
+    const { network, timers, openClients, terms } = this.#options
     return new Router({
       network,
       timers,
       uplink,
-      protocols,
-      description,
+      terms,
       openClients,
       restarted: (client: MappingClient) => {
         for (const lease of this.leases) lease.restarted(client)

@@ -1,6 +1,6 @@
 /** Whether a mapping forwards: only a packet from outside tells. */
 import type { Address } from '../net/index.ts'
-import type { Grant } from './protocol.ts'
+import type { Grant, MappingRequest } from './protocol.ts'
 
 /**
  * `proven`: a packet sent to `external` from outside has come in; it may be another address than the router says. `failed`: packets were sent
@@ -8,8 +8,8 @@ import type { Grant } from './protocol.ts'
  */
 export type Proof = { readonly kind: 'proven'; readonly external: Address } | { readonly kind: 'failed' } | { readonly kind: 'unknown' }
 
-/** Never rejects. */
-export type Prove = (grant: Grant) => Promise<Proof>
+/** Never rejects. `request` is what the lease was made with: the same object each time. */
+export type Prove = (grant: Grant, request: MappingRequest) => Promise<Proof>
 
 /** For those who have nobody outside. */
 export const nobodyProves: Prove = async () => ({ kind: 'unknown' })
@@ -24,4 +24,12 @@ export function reachOf({ scope }: Address): Reach {
   if (scope === 'global') return 'public'
   if (scope === 'shared') return 'shared'
   return scope === 'private' ? 'private' : 'untold'
+}
+
+/** For a failure's words; empty for what says nothing. */
+export function describeReach(address: Address): string {
+  const reach = reachOf(address)
+  if (reach === 'private') return `: the router's own address, ${address.ip}, is a private one, so another NAT stands behind it`
+  if (reach === 'shared') return `: the router's own address, ${address.ip}, is a carrier's (RFC 6598), whose NAT stands behind it`
+  return reach === 'untold' ? ': the router has no public address, or does not tell it' : ''
 }

@@ -1,20 +1,16 @@
 /** One router as seen from one of our addresses: the clients of all protocols, opened when they are first needed, shared by all mappings there. */
 import type { Network, Timers } from '../net/index.ts'
-import type { MappingClient, MappingClientOptions, MappingProtocol, Uplink } from './protocol.ts'
+import type { MappingClient, MappingClientOptions, Uplink } from './protocol.ts'
+import type { MappingTerms } from './terms.ts'
 
 /** Opens the clients for an uplink, the preferred protocol first. Rejects with SallyportError `ERR_BIND`. */
-export type OpenClients = (
-  options: MappingClientOptions,
-  protocols: readonly MappingProtocol[],
-  description: string,
-) => Promise<readonly MappingClient[]>
+export type OpenClients = (options: MappingClientOptions, terms: MappingTerms) => Promise<readonly MappingClient[]>
 
 export interface RouterOptions {
   readonly network: Network
   readonly timers: Timers
   readonly uplink: Uplink
-  readonly protocols: readonly MappingProtocol[]
-  readonly description: string
+  readonly terms: MappingTerms
   readonly openClients: OpenClients
   readonly restarted: (client: MappingClient) => void
 }
@@ -32,8 +28,8 @@ export class Router {
 
   /** Rejects with SallyportError `ERR_BIND`; asked again, it tries again. */
   async clients(): Promise<readonly MappingClient[]> {
-    const { network, timers, uplink, protocols, description, openClients, restarted } = this.#options
-    this.#clients ??= openClients({ network, timers, uplink, restarted }, protocols, description)
+    const { network, timers, uplink, terms, openClients, restarted } = this.#options
+    this.#clients ??= openClients({ network, timers, uplink, restarted }, terms)
     try {
       const clients = await this.#clients
       if (this.#closed) for (const client of clients) client.close()
