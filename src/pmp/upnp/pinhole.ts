@@ -90,8 +90,9 @@ export class FirewallControl {
   }
 }
 
+/** An id is all that these actions take besides a lease, which was valid before: invalid arguments (402) is what miniupnpd says of ids that it has no more. */
 function isGone(error: unknown): boolean {
-  return error instanceof UpnpFault && error.code === NO_SUCH_ENTRY
+  return error instanceof UpnpFault && (error.code === NO_SUCH_ENTRY || error.code === 402)
 }
 
 function isTrue(text: string | undefined): boolean {

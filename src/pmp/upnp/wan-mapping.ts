@@ -67,6 +67,10 @@ export class WanMapping {
     const { connection, network, request, deadline } = this.#options
     if (this.#port < LOWEST_PORT) this.#avoidLowPort()
     for (let tries = 0; tries < MOST_TRIES && network.clock.now() <= deadline; tries++) {
+      if (await this.#wouldTake()) {
+        this.#anotherPort()
+        continue
+      }
       const lease = this.#leases[0] ?? 0
       let port: number
       try {
@@ -80,6 +84,16 @@ export class WanMapping {
       if (grant !== undefined) return grant
     }
     throw portTaken(this.#port)
+  }
+
+  /**
+   * Routers let a client have its own mappings replaced (WANIPConnection:2 2.5.16), so another program's on this machine would silently be
+   * lost. Not with the internal port for the external one: that port is ours on this machine.
+   */
+  async #wouldTake(): Promise<boolean> {
+    const { connection, request } = this.#options
+    if (this.#port === request.internal.port || request.previous !== undefined) return false
+    return (await connection.look(this.#port, request)).owner === 'another'
   }
 
   #avoidLowPort(): void {
