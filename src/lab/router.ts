@@ -220,6 +220,10 @@ export class Router {
         return
       }
       packet.to = internal
+    } else if (packet.to.scope === 'multicast') {
+      // RFC 4291 2.7, RFC 5771 4: what is meant for a link stays on it.
+      this.#drop(packet, 'no-route')
+      return
     } else if (this.#filter?.inbound(packet, now) === false) {
       this.#drop(packet, 'firewall')
       return
