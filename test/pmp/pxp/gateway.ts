@@ -38,12 +38,12 @@ export interface SceneOptions extends LabOptions {
   readonly family?: Family
   readonly linkLocal?: boolean
   readonly announcements?: boolean
-  /** Without a server there is nobody on the port. */
-  readonly server?: boolean
+  /** Somebody else has the port for announcements. */
+  readonly blocked?: boolean
 }
 
 export async function open(options: SceneOptions = {}): Promise<Scene> {
-  const { family = 4, linkLocal = false, announcements, server: serves = true, ...rest } = options
+  const { family = 4, linkLocal = false, announcements, blocked = false, ...rest } = options
   const lab = createLab({ families: [family], ...rest })
   const router = lab.router('home')
   const pc = lab.host('pc', { behind: router })
@@ -52,6 +52,7 @@ export async function open(options: SceneOptions = {}): Promise<Scene> {
   const local = pc.interfaces.list().find(fits)!
   const gateway = linkLocal ? linkLocalOf(router, pc) : router.gatewayAddress(family)!
   const uplink: Uplink = { local, router: gateway }
+  if (blocked) await pc.bind({ family, port: 5350 })
   const restarts: MappingClient['protocol'][] = []
   const pxp = await openPxp({
     network: pc,
@@ -62,7 +63,7 @@ export async function open(options: SceneOptions = {}): Promise<Scene> {
   })
   const heard: Heard[] = []
   const ip = linkLocal ? linkLocalAt(router) : gateway.ip
-  const server = await router.local.bind({ family, port: serves ? 5351 : 9, ip })
+  const server = await router.local.bind({ family, port: 5351, ip })
   const scene: Scene = {
     lab,
     router,
