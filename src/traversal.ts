@@ -17,7 +17,7 @@ import { Demultiplexer, type DropCounters } from './demultiplexer.ts'
 import { diagnose } from './diagnostics.ts'
 import { SallyportError } from './errors.ts'
 import { Address, type Network, type Pacer, pacerOf, type SendFailure, type Timer, Timers } from './net/index.ts'
-import { adoptSocket, nodeNetwork } from './net/node/index.ts'
+import { adoptSocket, nodeNetwork, onTermination } from './net/node/index.ts'
 import { Offer } from './offer.ts'
 import { type CheckedOptions, type CheckedServer, checkOptions, isDgram, type TraversalOptions } from './options.ts'
 import { openClients } from './pmp/index.ts'
@@ -57,6 +57,7 @@ export class Traversal {
   readonly #bases: Bases
   readonly #relays: RelayGatherer
   readonly #mapped: PortMappedGatherer | undefined
+  #stopHeeding: (() => void) | undefined
   readonly #offer = new Offer((candidate) => this.#candidateAdded(candidate))
   readonly #sessions = new Map<string, Session>()
   readonly #host: SessionHost
@@ -145,6 +146,7 @@ export class Traversal {
       throw error
     }
     this.#opened = true
+    if (this.#options.portMapping?.releaseOnExit === true) this.#stopHeeding = onTermination(() => this.close())
     this.#checkGathered()
   }
 
@@ -203,6 +205,7 @@ export class Traversal {
     for (const session of [...this.#sessions.values()]) session.abandon(error)
     this.#gatherer.close()
     this.#relays.close()
+    this.#stopHeeding?.()
     const unmapped = this.#mapped?.close()
     this.#transactions.clear()
     this.#bases.close()

@@ -19,7 +19,7 @@ export interface AcquisitionOptions {
   readonly clients: readonly MappingClient[]
   readonly request: MappingRequest
   /** One that came after another was taken: to be given back. */
-  readonly late: (client: MappingClient, grant: Grant) => void
+  readonly late: (client: MappingClient, grant: Grant) => Promise<void>
 }
 
 export interface Acquired {
@@ -34,6 +34,8 @@ export class Acquisition {
   readonly #startedAt: number
   /** From then on nobody better is waited for. */
   #graceEnds = Number.POSITIVE_INFINITY
+  /** Requests for a mapping. */
+  readonly #asked: Promise<void>[] = []
   #timer: Timer | undefined
   #settle: { readonly resolve: (acquired: Acquired) => void; readonly reject: (error: SallyportError) => void } | undefined
 
@@ -61,6 +63,11 @@ export class Acquisition {
     this.#settle = undefined
   }
 
+  /** Resolves when nothing can be granted any more, and what came late is given back. */
+  get ended(): Promise<unknown> {
+    return Promise.all(this.#asked)
+  }
+
   #probe(client: MappingClient): void {
     this.#progress.set(client, 'probing')
     client.probe().then(
@@ -76,17 +83,17 @@ export class Acquisition {
 
   #map(client: MappingClient): void {
     this.#progress.set(client, 'mapping')
-    client.map(this.#options.request).then(
+    const asked = client.map(this.#options.request).then(
       (grant) => {
         const settle = this.#settle
-        if (settle === undefined) this.#options.late(client, grant)
-        else {
-          this.cancel()
-          settle.resolve({ client, grant })
-        }
+        if (settle === undefined) return this.#options.late(client, grant)
+        this.cancel()
+        settle.resolve({ client, grant })
+        return undefined
       },
       (error) => this.#failed(client, error),
     )
+    this.#asked.push(asked)
   }
 
   #failed(client: MappingClient, error: SallyportError): void {

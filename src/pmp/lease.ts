@@ -139,9 +139,10 @@ export class Lease {
 
   /** Deletes the mapping on the router. Never rejects. The lease can be used again by `moveTo`. */
   async release(): Promise<void> {
-    const [client, grant] = [this.#client, this.#grant]
+    const [client, grant, acquisition] = [this.#client, this.#grant, this.#acquisition]
     this.#forget()
-    if (client !== undefined && grant !== undefined) await client.unmap(grant).catch(() => {})
+    const unmapped = grant === undefined ? undefined : client?.unmap(grant).catch(() => {})
+    await Promise.all([unmapped, acquisition?.ended])
   }
 
   #forget(): void {
@@ -173,7 +174,7 @@ export class Lease {
         timers,
         clients: left,
         request: this.#requestHere(),
-        late: (client, grant) => void this.#late(client, grant),
+        late: (client, grant) => this.#late(client, grant),
       })
       const { client, grant } = await this.#acquisition.run()
       if (round !== this.#round) return void client.unmap(grant).catch(() => {})
@@ -273,7 +274,11 @@ export class Lease {
     this.#renewal?.cancel()
     try {
       const grant = await client.map({ ...this.#requestHere(), externalPort: previous.external.port, previous })
-      if (round !== this.#round || this.#grant !== previous) return
+      if (round !== this.#round || this.#grant !== previous) {
+        // The lease was given up meanwhile, or is another one.
+        if (this.#client !== client || this.#grant?.external.key !== grant.external.key) void this.#late(client, grant)
+        return
+      }
       const same = grant.external.key === previous.external.key
       this.#granted(grant, same ? this.#proof : { kind: 'unknown' })
     } catch (error) {

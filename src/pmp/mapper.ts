@@ -41,6 +41,7 @@ export class PortMapper {
   readonly #leases = new Map<string, Lease>()
   #updating: Promise<void> = Promise.resolve()
   #routeTimer: Timer | undefined
+  #unwatch: (() => void) | undefined
   #closed = false
 
   constructor(options: PortMapperOptions) {
@@ -83,6 +84,11 @@ export class PortMapper {
     await lease.release()
   }
 
+  /** Notices by itself when addresses change. */
+  follow(): void {
+    this.#unwatch ??= this.#options.network.interfaces.watch(() => this.networkChanged())
+  }
+
   /** Addresses or routes changed, or another network lies behind the same ones. */
   networkChanged(): void {
     this.#update(() => true)
@@ -97,6 +103,7 @@ export class PortMapper {
   async close(): Promise<void> {
     if (this.#closed) return
     this.#closed = true
+    this.#unwatch?.()
     this.#routeTimer?.cancel()
     const released = Promise.all(this.leases.map((lease) => lease.release()))
     this.#leases.clear()
