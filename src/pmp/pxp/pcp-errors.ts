@@ -25,7 +25,7 @@ const MEANINGS: Readonly<Record<Refusal, readonly [ErrorCode, string]>> = {
 }
 
 /** RFC 6887 15: no refusal is believed for longer. Milliseconds. */
-export const LONGEST_REFUSAL = 30 * 60_000
+export const LONGEST_REFUSAL: number = 30 * 60_000
 
 /** `report` has the result by number and name, and for how many milliseconds from the answer on it stands. */
 export function pcpError({ code, result }: Pick<PcpAnswer, 'code' | 'result'>, lifetime: number, { router }: Uplink): SallyportError {

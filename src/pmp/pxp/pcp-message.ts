@@ -14,7 +14,7 @@ export const NONCE_LENGTH = 12
 /** RFC 6887 7: no message is longer. */
 export const LONGEST_MESSAGE = 1100
 /** Bytes of options that a MAP request has room for. */
-export const OPTIONS_ROOM = LONGEST_MESSAGE - HEADER - MAP_BODY
+export const OPTIONS_ROOM: number = LONGEST_MESSAGE - HEADER - MAP_BODY
 const LONGEST_LIFETIME = 0xffff_ffff
 
 export const PCP_ANNOUNCE = 0
