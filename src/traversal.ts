@@ -23,7 +23,15 @@ import { type CheckedOptions, type CheckedServer, checkOptions, isDgram, type Tr
 import { openClients } from './pmp/index.ts'
 import { Session, type SessionHost } from './session.ts'
 import { Transactions } from './stun/index.ts'
-import { describeNats, describeRelay, describeServer, natStatus, serverStatus, type TraversalStatus } from './traversal-status.ts'
+import {
+  describeMapping,
+  describeNats,
+  describeRelay,
+  describeServer,
+  natStatus,
+  serverStatus,
+  type TraversalStatus,
+} from './traversal-status.ts'
 
 /** Milliseconds before a name without an answer is looked up again, doubling. */
 const LOOKUP_FIRST = 5_000
@@ -240,6 +248,9 @@ export class Traversal {
       get servers() {
         const { servers, relays, nats } = self.status()
         return [...servers.map(describeServer), ...relays.map(describeRelay), ...describeNats(nats)]
+      },
+      get mappings() {
+        return (self.#mapped?.status ?? []).map(describeMapping)
       },
       get missing() {
         const { servers, relays } = self.status()
