@@ -27,6 +27,9 @@ const LONGEST_TEXT = 4096
 /** An ampersand that begins no reference: model names have them, and every other client reads them. */
 const BARE_AMPERSAND = /&(?![#\w:.-]+;)/g
 
+/** All that may begin so is comments and CDATA. Looked for here: sax tells of a document type when it is over, and loses some that are broken. */
+const DECLARATION = /<!(?!--|\[CDATA\[)/
+
 /** Without the first, HTML's entities would be read. Its types know the second alone. */
 const OPTIONS = { strictEntities: true, trim: false }
 
@@ -49,6 +52,7 @@ async function load(): Promise<XmlReader> {
 
   return (bytes) => {
     const given = inner(new TextDecoder().decode(bytes))
+    if (DECLARATION.test(given)) throw refused('it has a document type')
     // In a CDATA section an ampersand is one already.
     const text = given.includes('<![CDATA[') ? given : given.replace(BARE_AMPERSAND, '&amp;')
     const parser = sax.parser(true, OPTIONS)
@@ -81,12 +85,6 @@ async function load(): Promise<XmlReader> {
       const parent = open.at(-1)
       if (parent === undefined) root = element
       else parent.children.push(element)
-    }
-    parser.ondoctype = () => {
-      throw refused('it has a document type')
-    }
-    parser.onsgmldeclaration = () => {
-      throw refused('it has a declaration')
     }
     parser.onerror = (error) => {
       // Its own words go over several lines.

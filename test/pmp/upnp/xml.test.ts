@@ -46,6 +46,7 @@ it.each([
   ['a bomb of entities', `<!DOCTYPE a [<!ENTITY b "bb"><!ENTITY c "&b;&b;&b;">]><a>&c;</a>`],
   ['a document type that leads elsewhere', '<!DOCTYPE a SYSTEM "http://192.0.2.1/x.dtd"><a/>'],
   ['a document type that never ends', `<!DOCTYPE a [${'<!ENTITY b "b">'.repeat(10_000)}`],
+  ['a broken document type', '<!DOCTYPE a [<!ENTIT><a/>'],
   ['a declaration', '<!ELEMENT a ANY><a/>'],
   ['an element that is not closed', '<a><b></a>'],
   ['a long run of spaces', `<a>${' '.repeat(250_000)}x`],
