@@ -10,6 +10,7 @@ import type { LinkOptions } from './link.ts'
 import { type ForwardLimits, type MappingInfo, NatTable } from './nat.ts'
 import { type NatOptions, type NatPreset, natOptions, type Pooling } from './nat-options.ts'
 import type { Packet, Protocol } from './packet.ts'
+import { PortMapping, type PortMappingOptions } from './port-mapping/index.ts'
 import { PublicPool } from './ports.ts'
 import { Nic, nth, Segment } from './segment.ts'
 import type { Counters } from './trace.ts'
@@ -38,6 +39,8 @@ export interface RouterOptions {
   readonly link?: LinkOptions
   /** Drops all UDP that would cross it, both ways. */
   readonly blockUdp?: boolean
+  /** Speaks NAT-PMP, PCP and UPnP IGD on its LAN. Default false. */
+  readonly portMapping?: boolean | PortMappingOptions
 }
 
 export interface ForwardOptions {
@@ -56,6 +59,8 @@ export interface RouterPlan {
   readonly link: LinkOptions | undefined
   /** Makes the host that answers on the router's own LAN addresses. */
   readonly local: (router: Router) => LabHost
+  /** Makes another host on the LAN, without a way of its own to be slow. */
+  readonly neighbour: (router: Router) => LabHost
 }
 
 /** A `Device`, which is not said here: `stripInternal` takes what that needs out of the declarations. */
@@ -67,6 +72,8 @@ export class Router {
   readonly nat: NatOptions | false
   readonly firewall: FirewallOptions | false
   readonly lan: Segment
+  /** Its port mapping service, if it has one. */
+  readonly portMapping: PortMapping | undefined
   /** Drops all UDP that would cross it; settable while running. */
   blockUdp: boolean
   /** @internal */
@@ -107,6 +114,10 @@ export class Router {
       withdraw: (address) => plan.outside.release(address, this.#outer),
     }
     this.#boot(true)
+    const { portMapping = false } = options
+    if (portMapping === false) return
+    this.portMapping = new PortMapping(this, this.local, portMapping === true ? {} : portMapping, () => plan.neighbour(this))
+    this.portMapping.start()
   }
 
   /** External addresses, port 0. */
@@ -166,8 +177,8 @@ export class Router {
   }
 
   /**
-   * Forgets all mappings, forwards, pinholes and open flows. `renumber`: comes back with other external addresses.
-   * `downFor`: milliseconds in which nothing passes; default 0.
+   * Forgets all mappings, forwards, pinholes and open flows; its port mapping service starts anew. `renumber`: comes back with other
+   * external addresses. `downFor`: milliseconds in which nothing passes; default 0.
    */
   reboot(options: { readonly renumber?: boolean; readonly downFor?: number } = {}): void {
     const { renumber = false, downFor = 0 } = options
@@ -179,6 +190,7 @@ export class Router {
       this.#world.scheduler.schedule(up, this.#world.scheduler.now + downFor)
     }
     this.#boot(renumber)
+    this.portMapping?.rebooted(downFor)
   }
 
   /** @internal */

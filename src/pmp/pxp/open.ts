@@ -6,7 +6,7 @@ import type { Address, DatagramSocket, SendFailure } from '../../net/index.ts'
 import type { MappingClient, MappingClientOptions } from '../protocol.ts'
 import { Announcements } from './announcements.ts'
 import { NatPmpClient } from './nat-pmp-client.ts'
-import { NAT_PMP_VERSION, SERVER_PORT } from './nat-pmp-message.ts'
+import { NAT_PMP_VERSION, readNatPmp, SERVER_PORT } from './nat-pmp-message.ts'
 import { PcpClient } from './pcp-client.ts'
 import { readPcp } from './pcp-message.ts'
 
@@ -132,10 +132,10 @@ class RouterSocket implements Pxp {
       this.drops.unreadable++
       return
     }
-    const taken = this.natPmp?.receive(data) ?? 'unasked'
+    const taken = this.natPmp?.receive(data) ?? (readNatPmp(data).kind === 'unreadable' ? 'unreadable' : 'unasked')
     if (taken === 'answer') return
     // A NAT-PMP server that does not look at the version.
-    if (taken === 'unasked' && data.length >= 8 && pcp.unanswered && pcp.waitsFor(opcode)) pcp.refuse()
+    if (taken === 'unasked' && pcp.unanswered && pcp.waitsFor(opcode)) pcp.refuse()
     else this.drops[taken === 'unreadable' ? 'unreadable' : 'unasked']++
   }
 

@@ -24,6 +24,8 @@ import { anotherPort, checkInternal, checkRequest, closed, secondsOf, silence } 
 
 /** RFC 6887 15: no mapping is believed to stand for longer. Milliseconds. */
 const LONGEST_LIFETIME = 24 * 3_600_000
+/** Of a mapping that is to end; routers have a least that they give, 120 as a rule. */
+const SHORTEST_SECONDS = 1
 const ANNOUNCE_LANE = 'announce'
 
 export interface PcpOptions {
@@ -105,11 +107,16 @@ export class PcpClient implements MappingClient {
     const { transport, internal } = grant
     checkInternal(internal, this.uplink)
     const nonce = this.#nonceOf(transport, internal.port, grant)
+    const none = Address.any(internal.family)
     try {
-      await this.#map({ transport, internal }, nonce, Address.any(internal.family), 0, [])
+      await this.#map(grant, nonce, none, 0, [])
     } catch (error) {
-      // miniupnpd 2.3.1 says so of what is gone already, which RFC 6887 15.1 calls a success.
-      const result = error instanceof SallyportError ? (error.report as { readonly result?: unknown } | undefined)?.result : undefined
+      const result = resultIn(error)
+      // miniupnpd 2.3.1 forgets the nonce of a pinhole that is renewed: it can no more be deleted, but made to end soon.
+      if (result === 'NOT_AUTHORIZED' && internal.family === 6) {
+        await this.#map(grant, nonce, none.withPort(internal.port), SHORTEST_SECONDS, []).catch(() => {}) // no worse than before
+      }
+      // And it says so of what is gone already, which RFC 6887 15.1 calls a success.
       if (result !== 'NO_RESOURCES') throw error
     }
     this.#nonces.delete(keyOf(transport, internal.port))
@@ -253,6 +260,10 @@ function optionsOf({ exact, allow = [] }: MappingRequest): WrittenOption[] {
   // Everybody: no filter, and no prefix that RFC 6887's erratum 3891 would call malformed.
   if (prefixes.every(({ length }) => length > 0)) options.push(...prefixes.map(filterOption))
   return options
+}
+
+function resultIn(error: unknown): unknown {
+  return error instanceof SallyportError ? (error.report as { readonly result?: unknown } | undefined)?.result : undefined
 }
 
 function keyOf(transport: MappingTransport, port: number): string {

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import type { Grant } from '../../../src/pmp/protocol.ts'
 import { bytes, EXTERNAL, hexOf, natPmpServer, open, type PcpOverrides, pcpAnswer, pcpServer, type Scene, told } from './gateway.ts'
 
 async function serving(options: Parameters<typeof open>[0] = {}, overrides: PcpOverrides = {}): Promise<Scene> {
@@ -9,6 +10,10 @@ async function serving(options: Parameters<typeof open>[0] = {}, overrides: PcpO
 
 function nonceIn(data: Uint8Array): string {
   return hexOf(data.subarray(24, 36))
+}
+
+function nonceOf({ memory }: Grant): string {
+  return (memory as { readonly nonce: string }).nonce
 }
 
 function requests({ heard }: Scene): string[] {
@@ -449,5 +454,19 @@ describe.each([false, true])('PCP over IPv6, the router under a link-local addre
       const grant = await lab.until(pxp.pcp.map(request(5000)))
       expect(grant.external.key).toBe(request(5000).internal.key)
     }
+  })
+
+  it('makes a pinhole end soon that a router does not delete any more, as miniupnpd 2.3.1 after a renewal', async () => {
+    const scene = await serving({ family: 6, linkLocal }, { ip: INTERNAL })
+    const { lab, pxp, request } = scene
+    const grant = await lab.until(pxp.pcp.map(request(5000)))
+    scene.heard.length = 0
+    scene.reply = (data) =>
+      pcpAnswer(data, hexOf(data.subarray(4, 8)) === '00000000' ? { code: 2, lifetime: 0 } : { lifetime: 120, ip: INTERNAL })
+    await expect(lab.until(pxp.pcp.unmap(grant))).rejects.toMatchObject({ code: 'ERR_MAPPING_REFUSED' })
+    expect(scene.heard.map(({ data }) => [hexOf(data.subarray(4, 8)), nonceIn(data)])).toEqual([
+      ['00000000', nonceOf(grant)],
+      ['00000001', nonceOf(grant)],
+    ])
   })
 })
