@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest'
 import { Address } from '../../../src/net/index.ts'
-import { bytes, IGD1, notification, type Scene, scene } from './fake-igd.ts'
+import { bytes, FIREWALL, IGD1, notification, type Scene, scene, searchAnswer } from './fake-igd.ts'
 
 /** A client that has found its router, at a time when that is long past. */
 async function known(bootId: string | undefined = '7'): Promise<Scene> {
@@ -128,4 +128,23 @@ it('after close nothing is heard, and the port is free', async () => {
   expect(at.restarts).toEqual([])
   expect(at.timers.size).toBe(0)
   await at.host.bind({ family: 4, port: 1900 })
+})
+
+it('over IPv6 the router may speak from its link-local address, by its UUID; others there may not', async () => {
+  const IGD2 = 'urn:schemas-upnp-org:device:InternetGatewayDevice:2'
+  const at = await scene({ family: 6 })
+  at.igd.services = [{ type: FIREWALL, control: '/fw' }]
+  at.igd.found = (target) => (target === IGD2 ? [searchAnswer({ location: at.igd.location, target, bootId: '7' })] : [])
+  await at.lab.until(at.client.probe())
+  const sources = new Set<string>()
+  at.lab.filter(({ from, to }) => {
+    if (to.scope === 'multicast') sources.add(from.scope)
+    return undefined
+  })
+  at.igd.announce(notification('ssdp:alive', { location: at.igd.location, bootId: '8', type: IGD2, uuid: 'uuid:another' }), 6)
+  await at.lab.run(60_000)
+  expect([...sources, ...at.restarts]).toEqual(['link-local'])
+  at.igd.announce(notification('ssdp:alive', { location: at.igd.location, bootId: '8', type: IGD2 }), 6)
+  await at.lab.run(60_000)
+  expect(at.restarts).toHaveLength(1)
 })
