@@ -14,7 +14,13 @@ export const openClients: OpenClients = async (options, { protocols, description
     wanted.has('nat-pmp') ? pxp?.natPmp : undefined,
     upnp,
   ]
-  return clients.filter((client) => client !== undefined)
+  return {
+    clients: clients.filter((client) => client !== undefined),
+    close: () => {
+      pxp?.close()
+      upnp?.close()
+    },
+  }
 }
 
 async function openPxp(options: Parameters<OpenClients>[0]): Promise<Awaited<ReturnType<typeof import('./pxp/index.ts').openPxp>>> {

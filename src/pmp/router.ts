@@ -3,8 +3,16 @@ import type { Network, Timers } from '../net/index.ts'
 import type { MappingClient, MappingClientOptions, Uplink } from './protocol.ts'
 import type { MappingTerms } from './terms.ts'
 
-/** Opens the clients for an uplink, the preferred protocol first. Rejects with SallyportError `ERR_BIND`. */
-export type OpenClients = (options: MappingClientOptions, terms: MappingTerms) => Promise<readonly MappingClient[]>
+/** The clients for one uplink. */
+export interface OpenedClients {
+  /** The preferred protocol first. */
+  readonly clients: readonly MappingClient[]
+  /** All of them, with the sockets that they share. What is mapped stays. Idempotent. */
+  close(): void
+}
+
+/** Rejects with SallyportError `ERR_BIND`. */
+export type OpenClients = (options: MappingClientOptions, terms: MappingTerms) => Promise<OpenedClients>
 
 export interface RouterOptions {
   readonly network: Network
@@ -18,7 +26,7 @@ export interface RouterOptions {
 export class Router {
   readonly uplink: Uplink
   readonly #options: RouterOptions
-  #clients: Promise<readonly MappingClient[]> | undefined
+  #opened: Promise<OpenedClients> | undefined
   #closed = false
 
   constructor(options: RouterOptions) {
@@ -29,13 +37,13 @@ export class Router {
   /** Rejects with SallyportError `ERR_BIND`; asked again, it tries again. */
   async clients(): Promise<readonly MappingClient[]> {
     const { network, timers, uplink, terms, openClients, restarted } = this.#options
-    this.#clients ??= openClients({ network, timers, uplink, restarted }, terms)
+    this.#opened ??= openClients({ network, timers, uplink, restarted }, terms)
     try {
-      const clients = await this.#clients
-      if (this.#closed) for (const client of clients) client.close()
-      return clients
+      const opened = await this.#opened
+      if (this.#closed) opened.close()
+      return opened.clients
     } catch (error) {
-      this.#clients = undefined
+      this.#opened = undefined
       throw error
     }
   }
@@ -43,10 +51,8 @@ export class Router {
   /** What is mapped stays. Idempotent. */
   close(): void {
     this.#closed = true
-    void this.#clients?.then(
-      (clients) => {
-        for (const client of clients) client.close()
-      },
+    void this.#opened?.then(
+      (opened) => opened.close(),
       () => {},
     )
   }

@@ -136,7 +136,7 @@ export class Miniupnpd {
     const [, was = ''] = /UP\s+(\S+)/.exec(old) ?? []
     await this.#net.output(router, 'ip', 'address', 'add', `${ip4}/24`, 'dev', 'wan')
     await this.#net.output(router, 'ip', 'address', 'del', was, 'dev', 'wan')
-    await this.#net.output(router, 'ip', 'route', 'replace', 'default', 'via', ip4.replace(/\d+$/, '1'))
+    await this.#net.output(router, 'ip', 'route', 'replace', 'default', 'via', was.replace(/\d+\/.*/, '1'), 'onlink')
   }
 
   /** What the packet filter lets in for it: the proof that there is a mapping, or that there is none left. */
@@ -189,10 +189,13 @@ table inet filter {
 }
 insert rule inet filter forward jump miniupnpd`
 
-/** Lets only one of the two protocols on the port to the daemon and from it: the first byte is 0 for NAT-PMP and 2 for PCP. */
+/**
+ * Lets only one of the two protocols on the port to the daemon and from it: the first byte is 0 for NAT-PMP and 2 for PCP. Where there is to be
+ * neither, PCP over IPv6 has to be kept out all the same: miniupnpd speaks it whatever it was told.
+ */
 function gate(pxp: boolean | 'nat-pmp' | 'pcp'): string {
-  const drop = pxp === 'nat-pmp' ? '@th,64,8 2 drop;' : pxp === 'pcp' ? '@th,64,8 0 drop;' : ''
-  const rule = (end: string): string => (drop === '' ? '' : `udp ${end} 5351 ${drop}`)
+  const kept = pxp === 'nat-pmp' ? '@th,64,8 2 drop;' : pxp === 'pcp' ? '@th,64,8 0 drop;' : 'reject;'
+  const rule = (end: string): string => (pxp === true ? '' : `udp ${end} 5351 ${kept}`)
   return `
 table inet gate
 delete table inet gate
