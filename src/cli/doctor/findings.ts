@@ -154,8 +154,13 @@ function findingsOfRouter({ router, protocols }: RouterSurvey, trial: Trial | un
   return findings
 }
 
+/** UPnP's firewall control says whether it is switched on. */
+function opens(survey: ProtocolSurvey): boolean {
+  return survey.answers && survey.state !== 'InboundPinholeNotAllowed'
+}
+
 function pinholes(routers: readonly RouterSurvey[]): PortMappingFinding {
-  const spoken = new Set(routers.flatMap(({ protocols }) => protocols.filter(({ answers }) => answers).map(({ protocol }) => protocol)))
+  const spoken = new Set(routers.flatMap(({ protocols }) => protocols.filter(opens).map(({ protocol }) => protocol)))
   return spoken.size === 0
     ? {
         code: 'no-pinholes',

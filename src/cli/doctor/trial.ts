@@ -10,8 +10,8 @@ import type { MappingProtocol } from '../../pmp/index.ts'
 import { createTraversal } from '../../traversal.ts'
 import type { TraversalStatus } from '../../traversal-status.ts'
 
-/** Milliseconds, all told: two protocols whose mappings do not forward, and a proof by a third. */
-const LONGEST = 15_000
+/** Milliseconds, all told: three protocols whose mappings forward nothing, which takes 5.5 s each to be sure of. */
+const LONGEST = 18_000
 /** Milliseconds between looks. */
 const INTERVAL = 20
 /** Milliseconds to ask for: what is left behind by a process that is killed ends by itself. */
