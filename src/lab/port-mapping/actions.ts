@@ -108,9 +108,9 @@ function take({ setting }: Call, wanted: Wanted, exact: boolean): Lease | number
   const { leases } = setting
   const { transport, externalPort, internal, lifetime, description } = wanted
   const standing = leases.at(transport, externalPort)
-  const { renewals } = setting.faults()
-  if (standing !== undefined && renewals === 'refused' && exact) return 718
-  if (standing?.internal.equals(internal) && renewals === 'ignored') return standing
+  const { noRenewals, vainRenewals } = setting.faults()
+  if (standing !== undefined && noRenewals === true && exact) return 718
+  if (standing?.internal.equals(internal) && vainRenewals === true) return standing
   const lease = leases.grant({ protocol: 'upnp', transport, internal, externalPort, lifetime, exact, description })
   return lease === 'taken' ? 718 : lease
 }

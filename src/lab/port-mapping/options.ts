@@ -84,8 +84,10 @@ export interface PortMappingFaults {
   readonly taken?: true | readonly number[]
   /** UPnP: leases are refused with 725; with 0 they are endless. */
   readonly permanentOnly?: boolean
-  /** UPnP: AddPortMapping for a mapping that stands is 718, its owner's renewal too; or it is accepted and the lease ends as before. */
-  readonly renewals?: 'refused' | 'ignored'
+  /** UPnP: AddPortMapping for a mapping that stands is 718, its owner's renewal too. */
+  readonly noRenewals?: boolean
+  /** UPnP: a renewal is accepted, and the lease ends as it would have. */
+  readonly vainRenewals?: boolean
   /** UPnP: external and internal port must be the same, else 724. */
   readonly samePort?: boolean
   /** Not authorized: NAT-PMP and PCP result 2, UPnP 606. */

@@ -123,7 +123,7 @@ describe('a lease', () => {
   })
 
   test('that stands is 718 for its owner, too, where renewals are not understood', async () => {
-    const lan = faulty({ renewals: 'refused' })
+    const lan = faulty({ noRenewals: true })
     expect(await call(lan, 'AddPortMapping', mappingArgs(lan))).toEqual({})
     expect(await call(lan, 'AddPortMapping', mappingArgs(lan))).toBe(718)
     await call(lan, 'DeletePortMapping', { NewRemoteHost: '', NewExternalPort: 7000, NewProtocol: 'UDP' })
@@ -131,7 +131,7 @@ describe('a lease', () => {
   })
 
   test('ends as before although its renewal was accepted', async () => {
-    const lan = faulty({ renewals: 'ignored' })
+    const lan = faulty({ vainRenewals: true })
     await call(lan, 'AddPortMapping', mappingArgs(lan, { lease: 60 }))
     const [before] = lan.portMapping.mappings
     expect(await call(lan, 'AddPortMapping', mappingArgs(lan, { lease: 600 }))).toEqual({})
