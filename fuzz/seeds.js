@@ -12,6 +12,7 @@ import { inputOf } from './scene/records.js'
 import { INTEGRITY, LENGTH, PRINT } from './scene/seal.js'
 import { NAMED as NAMED_REQUEST, ANSWER as TO_REQUEST } from './scene/turn.js'
 import { ANSWER, MOMENTS, NAMED } from './targets/demultiplexer.js'
+import { ANNOUNCED, FITTING, honest, IPV6, LATER, MUCH_LATER, ROUTER } from './targets/pxp.js'
 import { FORGED, MALLORY, MALLORY_STREAM, NEWCOMER, PEER as RELAYED_PEER, STRANGER } from './targets/relay-server.js'
 import { MOMENTS as SIGNAL_MOMENTS, STRUCTURED } from './targets/signals.js'
 import { KEYS } from './targets/stun.js'
@@ -298,6 +299,57 @@ const answers = {
 for (const [name, [data, how]] of Object.entries(answers)) {
   for (const moment of [0, 1, 2, 3, 5, 7]) write('relay-client', `${name}-${moment}`, inputOf(moment, [{ source: 0, how, data }]))
 }
+write('relay-client', 'data-of-a-stranger', inputOf(3, [{ source: 2, how: 0, data: inChannel }]))
+
+// ── pxp: what routers say to requests for mappings, at each moment ──
+
+const asked = Buffer.alloc(60)
+asked.set([2, 1, 0, 0, 0, 0, 0, 60])
+asked.set([17, 0, 0, 0, 0x13, 0x88, 0x13, 0x88], 36)
+const inPcp = (/** @type {number} */ code, /** @type {number} */ lifetime, /** @type {number[]} */ ...options) =>
+  join(Uint8Array.of(2, 129, 0, code, 0, 0, 0, lifetime), honest(asked).subarray(8), Uint8Array.from(options))
+const inNatPmp = (/** @type {number} */ opcode, /** @type {number[]} */ ...rest) =>
+  Uint8Array.of(0, 128 | opcode, 0, 0, 0, 0, 3, 232, ...rest)
+const filter = [3, 0, 0, 20, 0, 120, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, 198, 51, 100, 0]
+const routerSays = {
+  mapped: inPcp(0, 60),
+  deleted: inPcp(0, 0),
+  refused: inPcp(2, 30),
+  'refused-in-short': inPcp(8, 30).subarray(0, 24),
+  filtered: inPcp(0, 60, ...filter),
+  'for-a-third-party': inPcp(0, 60, 1, 0, 0, 16, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, 192, 168, 1, 3),
+  announce: join(Uint8Array.of(2, 128, 0, 0, 0, 0, 0, 0), honest(asked).subarray(8, 24)),
+  'version-1': Uint8Array.of(1, 129, 0, 1, 0, 0, 0, 60),
+  'version-0': inNatPmp(1).map((byte, i) => (i === 3 ? 1 : byte)),
+  miniupnpd: join(Uint8Array.of(0, 128, 0, 3, 0, 0, 0, 0), honest(asked).subarray(8, 24)),
+  'nat-pmp-address': inNatPmp(0, 203, 0, 113, 9),
+  'nat-pmp-mapped': inNatPmp(1, 0x13, 0x88, 0x13, 0x89, 0, 0, 0, 60),
+  'nat-pmp-deleted': inNatPmp(1, 0x13, 0x88, 0, 0, 0, 0, 0, 0),
+  'nat-pmp-down': inNatPmp(0).map((byte, i) => (i === 3 ? 3 : byte)),
+}
+for (const [name, data] of Object.entries(routerSays)) {
+  for (const moment of [1, 2, 3, 1 | IPV6, 2 | IPV6])
+    write('pxp', `${name}-${moment}`, inputOf(moment, [{ source: ROUTER, how: FITTING, data }]))
+}
+write('pxp', 'announced', inputOf(2, [{ source: ANNOUNCED, how: 0, data: routerSays.announce }]))
+write('pxp', 'announced-nat-pmp', inputOf(2, [{ source: ANNOUNCED, how: MUCH_LATER, data: routerSays['nat-pmp-address'] }]))
+write(
+  'pxp',
+  'forged',
+  inputOf(
+    1,
+    [1, 2].map((source) => ({ source, how: FITTING, data: routerSays.mapped })),
+  ),
+)
+write('pxp', 'restarted', inputOf(2, [{ source: ROUTER, how: FITTING | MUCH_LATER, data: routerSays.mapped }]))
+write(
+  'pxp',
+  'late',
+  inputOf(
+    1,
+    [0, 4].map((source) => ({ source, how: FITTING | LATER, data: routerSays.mapped })),
+  ),
+)
 write('relay-client', 'data-of-a-stranger', inputOf(3, [{ source: 2, how: 0, data: inChannel }]))
 
 // ── upnp: what it is, where from or in what pieces, then the text ──

@@ -192,7 +192,7 @@ export class Demultiplexer {
     const receiver = this.#expected.get(message.transactionKey)?.receiver
     if (receiver !== undefined) return receiver.handleResponse(message, base, from) === 'taken' ? undefined : 'unauthenticated'
     if (this.#pastTransactions.has(message.transactionKey)) return this.#late('unexpected')
-    if (this.#transactions.receive(message, from) || owner?.recognises(message) === true) return undefined
+    if (this.#transactions.receive(message, from, base) || owner?.recognises(message) === true) return undefined
     return 'unexpected'
   }
 

@@ -38,6 +38,8 @@ export interface Ground {
   readonly gathered: boolean
   /** An answer is outstanding now: at the start, and after a change of network. */
   readonly gathering: boolean
+  /** A peer's check to this address of ours, which is on trial, has come in. */
+  reached(base: Base, address: Address): void
 }
 
 /** What a generation tells its session. */
@@ -230,6 +232,10 @@ export class Generation implements AgentOutlet, CheckReceiver, Claimant, Paced {
 
   expect(key: string, { base, to }: Pair): void {
     this.#ground.demultiplexer.expect(key, this, base, to)
+  }
+
+  reached(base: Base, address: Address): void {
+    this.#ground.reached(base, address)
   }
 
   forget(key: string): void {

@@ -46,7 +46,11 @@ export class Offer {
   addReflexive({ base, server, mapped }: ReflexiveBinding, all: readonly ReflexiveBinding[]): void {
     if (mapped === undefined) return
     const isOld = (other: LocalCandidate): boolean =>
-      other.type === 'srflx' && other.base === base && other.server === server.uri && other.address.key !== mapped.key
+      other.type === 'srflx' &&
+      other.mapping === undefined &&
+      other.base === base &&
+      other.server === server.uri &&
+      other.address.key !== mapped.key
     const shown = all.filter((other) => other.base === base).map((other) => other.mapped?.key)
     this.#candidates = this.#candidates.filter((other) => !isOld(other) || shown.includes(other.address.key))
     this.#add({
@@ -77,15 +81,40 @@ export class Offer {
     })
   }
 
+  /**
+   * What the router mapped on our request. Sought before what servers see, since it lets everybody in: on many NATs it is the same address, and
+   * then it is one candidate.
+   */
+  setMapped(base: Base, mapped: readonly { readonly address: Address; readonly by: string; readonly mapping: 'proven' | 'trial' }[]): void {
+    const stays = (other: LocalCandidate): boolean =>
+      other.base !== base ||
+      other.mapping === undefined ||
+      mapped.some(({ address, mapping }) => address.key === other.address.key && mapping === other.mapping)
+    if (!this.#candidates.every(stays)) this.#candidates = this.#candidates.filter(stays)
+    for (const { address, by, mapping } of mapped) {
+      this.#add({
+        type: 'srflx',
+        address,
+        base,
+        foundation: this.#foundations.of('srflx', base, by),
+        priority: candidatePriority('srflx', localPreference(base.rank, 0)),
+        component: 1,
+        related: relatedTo(base.address, base.hidden),
+        server: by,
+        mapping,
+      })
+    }
+  }
+
   removeBase(base: Base): void {
     this.#candidates = this.#candidates.filter((candidate) => candidate.base !== base)
   }
 
-  /** The first that no other candidate of this base has: each its own (RFC 8445 5.1.2.1). */
+  /** The first that no other candidate of this base has: each its own (RFC 8445 5.1.2.1). The very first is what the router maps. */
   #srflxPriority(base: Base): number {
     const taken = new Set(this.#candidates.filter((other) => other.type === 'srflx' && other.base === base).map(({ priority }) => priority))
-    let index = 0
-    while (index < taken.size && taken.has(candidatePriority('srflx', localPreference(base.rank, index)))) index++
+    let index = 1
+    while (index <= taken.size && taken.has(candidatePriority('srflx', localPreference(base.rank, index)))) index++
     return candidatePriority('srflx', localPreference(base.rank, index))
   }
 

@@ -2,6 +2,7 @@
 import type { Socket } from 'node:dgram'
 import { assertHostPolicy, type HostPolicy, type RelayCredentials } from './candidates/index.ts'
 import type { DatagramSocket, Network } from './net/index.ts'
+import { checkMappingTerms, MAPPING_DEFAULTS, type MappingProtocol } from './pmp/index.ts'
 import { parseServerUri, type ServerUri } from './stun/index.ts'
 
 export interface TraversalOptions {
@@ -17,6 +18,11 @@ export interface TraversalOptions {
    */
   readonly credentials?: RelayCredentials | ((server: string) => RelayCredentials | Promise<RelayCredentials>)
   readonly relay?: RelayPolicy
+  /**
+   * Has routers open the sockets' ports by PCP, NAT-PMP or UPnP, and uses what is proven to let packets in. True for all three; false by
+   * default: it changes something on a router, if only until `close`.
+   */
+  readonly portMapping?: boolean | PortMappingPolicy
   /** Which addresses of this machine are offered. */
   readonly hosts?: HostPolicy
   /** The UDP port to use; any free one by default. */
@@ -55,10 +61,23 @@ export interface RelayPolicy {
   readonly ca?: string
 }
 
+/** How routers are asked. */
+export interface PortMappingPolicy {
+  /** All by default; the order is ours. */
+  readonly protocols?: readonly MappingProtocol[]
+  /** Milliseconds to ask for, renewed at half of what is granted: 120,000 to 86,400,000, two hours by default. */
+  readonly lifetime?: number
+  /** What routers list a UPnP mapping under: up to 60 printable ASCII characters, `sallyport` by default. */
+  readonly description?: string
+  /** Deletes what was mapped on SIGINT and SIGTERM, too, before the process ends. False by default: then it ends with its lifetime. */
+  readonly releaseOnExit?: boolean
+}
+
 const NAMES: ReadonlySet<string> = new Set<keyof TraversalOptions>([
   'servers',
   'credentials',
   'relay',
+  'portMapping',
   'hosts',
   'port',
   'socket',
@@ -78,6 +97,7 @@ export interface CheckedServer {
 export interface CheckedOptions {
   readonly servers: readonly CheckedServer[]
   readonly relay: { readonly keep: number; readonly only: boolean; readonly ca: string | undefined }
+  readonly portMapping: Required<PortMappingPolicy> | undefined
   readonly hosts: HostPolicy | undefined
   readonly port: number
   readonly socket: Socket | DatagramSocket | undefined
@@ -91,7 +111,7 @@ export function checkOptions(options: TraversalOptions): CheckedOptions {
   for (const name of Object.keys(options)) {
     if (!NAMES.has(name)) throw new TypeError(`option ${name} is not known; there are ${[...NAMES].join(', ')}`)
   }
-  const { servers = [], credentials, relay = {}, hosts, port = 0, socket, lite = false, network } = options
+  const { servers = [], credentials, relay = {}, portMapping = false, hosts, port = 0, socket, lite = false, network } = options
   if (!Array.isArray(servers)) throw new TypeError('option servers is not a list of URIs')
   if (hosts !== undefined) assertHostPolicy(hosts)
   if (hosts?.offer === false && servers.length === 0) throw new TypeError('hosts.offer: false leaves nothing to offer without servers')
@@ -105,7 +125,24 @@ export function checkOptions(options: TraversalOptions): CheckedOptions {
   if (relay?.only === true && (socket !== undefined || port !== 0))
     throw new TypeError('option relay.only makes no sense with socket or port: relays are asked from sockets of their own')
   const checked = servers.flatMap((server, index) => checkServer(server, index, credentials))
-  return { servers: checked, relay: checkRelay(relay, checked), hosts, port, socket, lite, network }
+  const mapping = checkPortMapping(portMapping)
+  if (mapping !== undefined && lite) throw new TypeError('option portMapping makes no sense with lite, which is for public addresses')
+  if (mapping !== undefined && relay.only === true)
+    throw new TypeError('option portMapping makes no sense with relay.only: nothing but relayed addresses is offered')
+  return { servers: checked, relay: checkRelay(relay, checked), portMapping: mapping, hosts, port, socket, lite, network }
+}
+
+function checkPortMapping(given: unknown): CheckedOptions['portMapping'] {
+  if (given === false) return undefined
+  const policy = given === true ? {} : given
+  if (typeof policy !== 'object' || policy === null) throw new TypeError('option portMapping is neither true, false nor an object')
+  for (const name of Object.keys(policy)) {
+    if (name !== 'releaseOnExit' && !(name in MAPPING_DEFAULTS))
+      throw new TypeError(`option portMapping.${name} is not known; there are ${Object.keys(MAPPING_DEFAULTS).join(', ')}, releaseOnExit`)
+  }
+  const { releaseOnExit = false, ...rest } = policy as PortMappingPolicy
+  if (typeof releaseOnExit !== 'boolean') throw new TypeError('option portMapping.releaseOnExit is not true or false')
+  return { ...checkMappingTerms(rest, 'option portMapping.'), releaseOnExit }
 }
 
 function checkRelay(relay: unknown, servers: readonly CheckedServer[]): CheckedOptions['relay'] {

@@ -172,7 +172,7 @@ export class Session extends SafeEmitter<SessionEvents> {
       peer: this.peer,
       state: this.#state,
       path: this.path,
-      localCandidates: candidateLines(localCandidates),
+      localCandidates: candidateLines(localCandidates).candidates,
       signals: { sent: this.#signalsSent, received: this.#signalsReceived },
       servers,
       missing,
@@ -406,13 +406,15 @@ export class Session extends SafeEmitter<SessionEvents> {
   describe(): SignalContent | undefined {
     const agent = this.#generations.current?.agent
     if (agent === undefined) return undefined
+    const { candidates, trials } = candidateLines(this.#host.localCandidates)
     return {
       ufrag: agent.local.ufrag,
       pwd: agent.local.pwd,
       ...(agent.remote === undefined ? {} : { for: agent.remote.ufrag }),
       tie: tieText(this.#tieBreaker),
       ...(this.#host.lite ? { lite: true } : {}),
-      candidates: candidateLines(this.#host.localCandidates),
+      candidates,
+      ...(trials === undefined ? {} : { trials }),
       ...(this.#tried === 0 ? {} : { tried: this.#tried }),
       ...(this.#host.distances.length === 0 ? {} : { relays: this.#host.distances }),
       ...(this.#host.gathered ? { end: true } : {}),

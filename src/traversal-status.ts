@@ -1,5 +1,12 @@
 /** What `traversal.status()` tells, and how reports put it into words. */
-import { type Base, type Mapping, mappingOf, type ReflexiveBinding, type RelayServerStatus } from './candidates/index.ts'
+import {
+  type Base,
+  type Mapping,
+  type MappingStatus,
+  mappingOf,
+  type ReflexiveBinding,
+  type RelayServerStatus,
+} from './candidates/index.ts'
 import type { DropCounters } from './demultiplexer.ts'
 import type { Address } from './net/index.ts'
 
@@ -38,6 +45,8 @@ export interface TraversalStatus {
   readonly servers: readonly ServerStatus[]
   /** The `turn:` servers as relays; as servers that show addresses they are among `servers`, too. */
   readonly relays: readonly RelayServerStatus[]
+  /** What routers map for us, with `portMapping`. */
+  readonly mappings: readonly MappingStatus[]
   /** What the servers' answers say of the NATs, for each socket that a server answered. */
   readonly nats: readonly NatStatus[]
   readonly sessions: number

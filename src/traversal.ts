@@ -7,6 +7,8 @@ import {
   type Base,
   formatCandidate,
   type LocalCandidate,
+  type MappedAddress,
+  PortMappedGatherer,
   type ReflexiveBinding,
   ReflexiveGatherer,
   RelayGatherer,
@@ -15,10 +17,12 @@ import { Demultiplexer, type DropCounters } from './demultiplexer.ts'
 import { diagnose } from './diagnostics.ts'
 import { SallyportError } from './errors.ts'
 import { Address, type Network, type Pacer, pacerOf, type SendFailure, type Timer, Timers } from './net/index.ts'
-import { adoptSocket, nodeNetwork } from './net/node/index.ts'
+import { adoptSocket, nodeNetwork, onTermination } from './net/node/index.ts'
 import { Offer } from './offer.ts'
 import { type CheckedOptions, type CheckedServer, checkOptions, isDgram, type TraversalOptions } from './options.ts'
+import { openClients } from './pmp/index.ts'
 import { Session, type SessionHost } from './session.ts'
+import { candidateLines } from './signal/index.ts'
 import { Transactions } from './stun/index.ts'
 import { describeNats, describeRelay, describeServer, natStatus, serverStatus, type TraversalStatus } from './traversal-status.ts'
 
@@ -53,6 +57,8 @@ export class Traversal {
   readonly #demultiplexer: Demultiplexer
   readonly #bases: Bases
   readonly #relays: RelayGatherer
+  readonly #mapped: PortMappedGatherer | undefined
+  #stopHeeding: (() => void) | undefined
   readonly #offer = new Offer((candidate) => this.#candidateAdded(candidate))
   readonly #sessions = new Map<string, Session>()
   readonly #host: SessionHost
@@ -108,11 +114,15 @@ export class Traversal {
         datagram: (base, data, from) => this.#demultiplexer.receive(base, data, from),
         sendFailed: (base, to, failure) => this.#sendFailed(base, to, failure),
         drained: (base) => this.#drained(base),
-        doubted: (base) => this.#gatherer.verify(base),
+        doubted: (base) => {
+          this.#gatherer.verify(base)
+          this.#mapped?.doubt(base)
+        },
         // Another network may lie behind the same addresses.
         updated: () => {
           this.#gatherer.refresh()
           this.#relays.networkChanged()
+          this.#mapped?.networkChanged()
           for (const [server, timer] of this.#lookups) {
             timer.cancel()
             this.#resolve(server, LOOKUP_FIRST)
@@ -121,6 +131,7 @@ export class Traversal {
       },
     })
     this.#relays = this.#makeRelays(pacer)
+    this.#mapped = options.portMapping === undefined ? undefined : this.#makeMapped(options.portMapping)
     this.#host = this.#makeHost(pacer)
   }
 
@@ -136,10 +147,14 @@ export class Traversal {
       throw error
     }
     this.#opened = true
+    if (this.#options.portMapping?.releaseOnExit === true) this.#stopHeeding = onTermination(() => this.close())
     this.#checkGathered()
   }
 
-  /** Resolves when every server has answered or been given up on, the first time: what is known then is all there is for now. */
+  /**
+   * Resolves when every server has answered or been given up on, the first time: what is known then is all there is for now. Routers that are asked
+   * for a mapping have a second.
+   */
   get gathered(): Promise<void> {
     return new Promise((resolve) => {
       if (this.#gathered || this.#closed) resolve()
@@ -171,10 +186,11 @@ export class Traversal {
     const { all, refused } = this.#bases
     return {
       sockets: all.map(({ address }) => address.key),
-      candidates: this.#offer.candidates.map(formatCandidate),
+      candidates: candidateLines(this.#offer.candidates).candidates,
       refused,
       servers: serverStatus(this.#unresolved, this.#gatherer.bindings),
       relays: this.#relays.status,
+      mappings: this.#mapped?.status ?? [],
       nats: natStatus(all, this.#gatherer.bindings),
       sessions: this.#sessions.size,
       dropped: this.#dropped(),
@@ -190,8 +206,11 @@ export class Traversal {
     for (const session of [...this.#sessions.values()]) session.abandon(error)
     this.#gatherer.close()
     this.#relays.close()
+    this.#stopHeeding?.()
+    const unmapped = this.#mapped?.close()
     this.#transactions.clear()
     this.#bases.close()
+    await unmapped
     this.#timers.clear()
     this.#blocked.clear()
     this.#closedSessions.clear()
@@ -247,6 +266,7 @@ export class Traversal {
         // From how far several relays are it can be worked out where somebody is.
         return self.#options.relay.only ? NO_DISTANCES : self.#relays.distances
       },
+      reached: (base, address) => this.#mapped?.reached(base, address),
       meet: (session, distances) => this.#relays.meet(session, distances),
       part: (session) => this.#relays.part(session),
       whenDrained: (base, callback) => {
@@ -304,11 +324,13 @@ export class Traversal {
     diagnose('gather', () => ({ event: 'socket', address: base.address.key }))
     if (!base.hidden) this.#offer.addHost(base)
     this.#gatherer.addBase(base)
+    this.#mapped?.addBase(base)
   }
 
   #baseRemoved(base: Base, reason: string): void {
     diagnose('gather', () => ({ event: 'socket-gone', address: base.address.key, reason }))
     this.#gatherer.removeBase(base)
+    this.#mapped?.removeBase(base)
     this.#offer.removeBase(base)
     this.#demultiplexer.removeBase(base)
     this.#blocked.delete(base)
@@ -322,6 +344,7 @@ export class Traversal {
     const { base, server, mapped, failure } = binding
     diagnose('gather', () => ({ event: 'reflexive', server: server.uri, from: base.address.key, mapped: mapped?.key, failure }))
     if (failure === undefined) this.#offer.addReflexive(binding, this.#gatherer.bindings)
+    this.#mapped?.proversChanged()
     this.#checkGathered()
   }
 
@@ -345,6 +368,7 @@ export class Traversal {
       outlet: {
         added: (base) => {
           this.#offer.addRelayed(base, relay.only || hosts?.offer === false)
+          this.#mapped?.proversChanged()
           this.#checkGathered()
         },
         retiring: (base) => {
@@ -364,15 +388,47 @@ export class Traversal {
           this.#checkGathered()
         },
         datagram: (base, data, from) => this.#demultiplexer.receive(base, data, from),
-        sendFailed: (base, to, failure) => this.#demultiplexer.sendFailed(base, to, failure),
+        sendFailed: (base, to, failure) => {
+          this.#mapped?.sendFailed(base, to)
+          this.#demultiplexer.sendFailed(base, to, failure)
+        },
         drained: (base) => this.#drained(base),
       },
     })
   }
 
+  #makeMapped(portMapping: NonNullable<CheckedOptions['portMapping']>): PortMappedGatherer {
+    return new PortMappedGatherer({
+      network: this.#network,
+      timers: this.#timers,
+      transactions: this.#transactions,
+      openClients,
+      terms: portMapping,
+      bindings: () => this.#gatherer.bindings,
+      relays: () => this.#relays.bases,
+      changed: (base, mapped) => this.#mappedChanged(base, mapped),
+      settled: () => this.#checkGathered(),
+    })
+  }
+
+  #mappedChanged(base: Base, mapped: readonly MappedAddress[]): void {
+    diagnose('gather', () => ({
+      event: 'mapped',
+      from: base.address.key,
+      addresses: mapped.map(({ address, by, mapping }) => `${address} by ${by}, ${mapping}`),
+    }))
+    const before = this.#offer.candidates
+    this.#offer.setMapped(base, mapped)
+    // What was one candidate with a mapping that is gone.
+    for (const binding of this.#gatherer.bindings) {
+      if (binding.base === base && binding.failure === undefined) this.#offer.addReflexive(binding, this.#gatherer.bindings)
+    }
+    if (this.#offer.candidates !== before) for (const session of this.#sessions.values()) session.candidatesChanged()
+  }
+
   #checkGathered(): void {
     if (this.#gathered || this.#closed || !this.#opened || this.#resolving > 0) return
-    if (this.#gatherer.pending || this.#relays.pending) return
+    if (this.#gatherer.pending || this.#relays.pending || this.#mapped?.pending === true) return
     this.#gathered = true
     for (const resolve of this.#whenGathered.splice(0)) resolve()
     for (const session of this.#sessions.values()) session.candidatesChanged()

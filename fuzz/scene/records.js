@@ -30,9 +30,10 @@ export function inputOf(first, records) {
  * The mutations of such inputs: three parts of a record for one of their order.
  * @param {number} firsts as many first bytes make a difference
  * @param {readonly number[]} hows ways to put in order that are worth a try
+ * @param {typeof changeMessage} [change] of the data; a STUN message by default
  * @returns {readonly import('../engine/mutations.js').Mutation[]}
  */
-export function recordMutations(firsts, hows) {
+export function recordMutations(firsts, hows, change = changeMessage) {
   /** @type {import('../engine/mutations.js').Mutation} */
   const changeRecord = (input, random, { other }) => {
     const records = recordsOf(input)
@@ -43,7 +44,7 @@ export function recordMutations(firsts, hows) {
     if (choice === 0) record.source = random.below(256)
     else if (choice === 1) record.how ^= 1 << random.below(6)
     else if (choice === 2) record.how = random.of(hows)
-    else record.data = changeMessage(record.data, random, theirs.length === 0 ? record.data : random.of(theirs).data)
+    else record.data = change(record.data, random, theirs.length === 0 ? record.data : random.of(theirs).data)
     return inputOf(/** @type {number} */ (input[0]), records)
   }
   /** @type {import('../engine/mutations.js').Mutation} */

@@ -10,6 +10,7 @@ export const TARGETS = {
   'relay-server': async () => (await import('./relay-server.js')).relayServer(),
   upnp: async () => (await import('./upnp.js')).upnp(),
   'relay-client': async () => (await import('./relay-client.js')).relayClient(),
+  pxp: async () => (await import('./pxp.js')).pxp(),
 }
 
 /** The committed inputs of a target, in an order that does not change; those that were found have no name worth keeping. @param {string} name */

@@ -17,6 +17,8 @@ export interface Candidate {
   readonly component: number
   /** The base of a reflexive candidate, the mapped address of a relayed one; only informative. */
   readonly related: Address | undefined
+  /** The peer does not know yet whether packets come in there, and hopes to learn it from our checks. */
+  readonly trial?: boolean
 }
 
 /** A candidate whose address hides behind a name under `.local`: one with an address as soon as somebody on the link answers for it. */
@@ -59,6 +61,8 @@ export interface LocalCandidate extends Candidate {
   readonly base: Base
   /** The server that showed or gave it, as configured. */
   readonly server: string | undefined
+  /** Mapped by the router on our request: a packet from outside has come in, or that is still to be seen. */
+  readonly mapping?: 'proven' | 'trial'
 }
 
 /** Same address from the same base: one of them says nothing new (RFC 8445 5.1.3). */

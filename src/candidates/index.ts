@@ -2,6 +2,7 @@ export { type Base, type Candidate, type CandidateType, isRedundant, type LocalC
 export { Foundations } from './foundation.ts'
 export { assertHostPolicy, chooseHostAddresses, type HostChoice, type HostPolicy, type HostRejection } from './host.ts'
 export { type Mapping, mappingOf } from './mapping.ts'
+export { type MappedAddress, type MappingStatus, PortMappedGatherer } from './port-mapped.ts'
 export {
   asPeerReflexive,
   candidatePriority,

@@ -153,6 +153,11 @@ export class RelayGatherer {
     this.#options = options
   }
 
+  /** At allocations that can be counted on. */
+  get bases(): readonly RelayBase[] {
+    return [...this.#bases.values()].flatMap(({ bases }) => bases.filter(({ retiring, allocation }) => !retiring && !allocation.doubtful))
+  }
+
   get status(): readonly RelayServerStatus[] {
     return this.#entries.map(statusOf)
   }

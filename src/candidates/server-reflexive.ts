@@ -51,6 +51,8 @@ export interface ReflexiveBinding {
   readonly failure: string | undefined
   /** The first question is still open. */
   readonly pending: boolean
+  /** Where the server can answer from, too (RFC 5780 7.4); undefined for most. */
+  readonly other: Address | undefined
 }
 
 export interface ReflexiveOutlet {
@@ -72,6 +74,7 @@ interface Asking {
   rtt: number | undefined
   failure: string | undefined
   pending: boolean
+  other: Address | undefined
   retryAfter: number
   question: Question | undefined
   /** Until the next request, of this question or of the next one. */
@@ -201,6 +204,7 @@ export class ReflexiveGatherer {
       rtt: undefined,
       failure: undefined,
       pending: true,
+      other: undefined,
       retryAfter: RETRY_FIRST,
       question: undefined,
       timer: undefined,
@@ -250,6 +254,7 @@ export class ReflexiveGatherer {
     const news = asking.mapped?.key !== mapped.key || asking.pending || asking.failure !== undefined
     this.#stop(asking)
     asking.mapped = mapped
+    asking.other = message.address(Attribute.OtherAddress)
     asking.rtt = rtt
     asking.failure = undefined
     asking.pending = false

@@ -128,12 +128,14 @@ export class IceAgent implements Agent {
   }
 
   addLocal(candidate: LocalCandidate, now: number): void {
+    const { type, base, mapping } = candidate
+    // Of what the router maps for us nothing leaves but answers: the peer's NAT has nothing to be opened for.
+    const seen = type === 'srflx' && mapping === undefined
     // What the peer sent to our other addresses has not opened its NAT for this one.
-    const { type, base } = candidate
-    const another = type === 'srflx' || (type === 'host' && this.#candidates.ofBase(base) === undefined)
+    const another = seen || (type === 'host' && this.#candidates.ofBase(base) === undefined)
     if (another) this.#caution = new Caution()
     // The peer will check this one too, and with that open its filter for checks of ours that failed so far.
-    if (candidate.type === 'srflx') this.#list.encourage(now)
+    if (seen) this.#list.encourage(now)
     if (this.#candidates.addLocal(candidate)) {
       for (const remote of this.#candidates.remotes) this.#pair(candidate, remote)
     }
@@ -220,6 +222,7 @@ export class IceAgent implements Agent {
       return 'taken'
     }
     const { sender, content, switchRole } = judgement
+    if (content.destination !== undefined) this.#outlet.reached(base, content.destination)
     if (switchRole) this.#takeRole(!this.#controlling)
     let pair: Pair | undefined
     if (this.#remote === undefined) {

@@ -35,6 +35,8 @@ export interface CheckRequest {
   readonly useCandidate: boolean
   /** The nomination value of the renomination draft; undefined toward agents that do not know it. */
   readonly nomination: number | undefined
+  /** Where it is sent to, for a peer that wants to know what comes in; undefined as a rule. */
+  readonly destination: Address | undefined
 }
 
 /** The caller owns the bytes. */
@@ -46,6 +48,7 @@ export function writeCheck(transactionId: Uint8Array, check: CheckRequest, sende
     .uint64(check.controlling ? Attribute.IceControlling : Attribute.IceControlled, sender.tieBreaker)
   if (check.useCandidate) writer.flag(Attribute.UseCandidate)
   if (check.nomination !== undefined) writer.uint32(Attribute.Nomination, check.nomination)
+  if (check.destination !== undefined) writer.address(Attribute.CheckDestination, check.destination)
   return writer.integrity(sender.key).fingerprint().finish().slice()
 }
 
@@ -79,6 +82,8 @@ export interface CheckContent {
   /** The role its sender claims and the tie-breaker that comes with it. */
   readonly senderControlling: boolean
   readonly tieBreaker: bigint
+  /** Where its sender sent it, if it is an address of ours that is on trial. */
+  readonly destination: Address | undefined
 }
 
 export function readCheck(message: Message): CheckContent | undefined {
@@ -92,6 +97,7 @@ export function readCheck(message: Message): CheckContent | undefined {
     nomination: message.uint32(Attribute.Nomination),
     senderControlling: controlling !== undefined,
     tieBreaker,
+    destination: message.address(Attribute.CheckDestination),
   }
 }
 

@@ -35,13 +35,14 @@ export class OutgoingChecks {
       nomination: terms.renomination ? nomination : undefined,
       priority: asPeerReflexive(pair.local.priority),
     }
+    const destination = pair.remote.trial === true ? pair.to : undefined
     pair.outstanding.push(check)
     pair.sent++
     pair.opener = opener
     if (opener) pair.firstOpenerAt ??= now
     pair.unanswered++
     this.#outlet.expect(check.key, pair)
-    this.#outlet.send(pair.base, pair.to, writeCheck(transactionId, check, terms), opener)
+    this.#outlet.send(pair.base, pair.to, writeCheck(transactionId, { ...check, destination }, terms), opener)
   }
 
   /** The check that a response answers. */

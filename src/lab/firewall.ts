@@ -1,7 +1,8 @@
 /** Stateful packet filters, of routers (RFC 6092 for IPv6) and of hosts: inside speaks first. Nothing is translated here. */
 import type { Address } from '../net/index.ts'
+import type { ForwardLimits } from './nat.ts'
 import type { NatFiltering } from './nat-options.ts'
-import type { Packet } from './packet.ts'
+import type { Packet, Protocol } from './packet.ts'
 
 export interface FirewallOptions {
   /**
@@ -21,6 +22,8 @@ const TCP_LIFETIME = 7_440_000
 export class Firewall {
   readonly options: Readonly<FirewallOptions>
   readonly #flows = new Map<string, Map<string, number>>()
+  /** By protocol and inside address; few routers ever have one. */
+  #pinholes: Map<string, ForwardLimits> | undefined
   #made = 0
 
   constructor(options: FirewallOptions) {
@@ -45,13 +48,36 @@ export class Firewall {
     if (this.options.open?.includes(packet.to.port) === true) return true
     const peers = this.#flows.get(`${packet.protocol} ${packet.to.key}`)
     const peer = this.#peer(packet.from)
-    if (peers === undefined || (peers.get(peer) ?? 0) <= now) return false
+    if (peers === undefined || (peers.get(peer) ?? 0) <= now)
+      return this.#pinholes !== undefined && this.#pinhole(packet, this.#pinholes, now)
     peers.set(peer, now + this.#lifetime(packet))
     return true
   }
 
+  /** Opens one inside address and port until an end. */
+  open(protocol: Protocol, inside: Address, limits: ForwardLimits): void {
+    this.#pinholes ??= new Map()
+    this.#pinholes.set(`${protocol} ${inside.key}`, limits)
+  }
+
+  close(protocol: Protocol, inside: Address): void {
+    this.#pinholes?.delete(`${protocol} ${inside.key}`)
+  }
+
   clear(): void {
     this.#flows.clear()
+    this.#pinholes = undefined
+  }
+
+  #pinhole({ protocol, from, to }: Packet, pinholes: Map<string, ForwardLimits>, now: number): boolean {
+    const key = `${protocol} ${to.key}`
+    const found = pinholes.get(key)
+    if (found === undefined) return false
+    if (found.expiresAt <= now) {
+      pinholes.delete(key)
+      return false
+    }
+    return found.allow === undefined || found.allow.some((prefix) => prefix.contains(from))
   }
 
   #peer(remote: Address): string {

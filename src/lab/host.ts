@@ -15,6 +15,7 @@ import {
   type InterfaceAddress,
   type Interfaces,
   type ListenOptions,
+  type MulticastOptions,
   type Network,
   type SendFailure,
   type Stream,
@@ -29,9 +30,9 @@ import type { Link, LinkOptions } from './link.ts'
 import type { DropReason, Packet } from './packet.ts'
 import type { SeededRandom } from './random.ts'
 import { Router } from './router.ts'
-import { Routing } from './routing.ts'
+import { LOOPBACK, type Route, Routing } from './routing.ts'
 import { Nic, type Segment } from './segment.ts'
-import { LabSocket, type SendQueueOptions, type SocketOwner } from './socket.ts'
+import { LabSocket, type Membership, type SendQueueOptions, type SocketOwner } from './socket.ts'
 import { TcpStack } from './stream.ts'
 import { type Device, LAN_DELAY, LOOPBACK_DELAY, type World } from './world.ts'
 
@@ -107,7 +108,7 @@ export class LabHost implements Network {
     this.dns = new HostDns(world.dns, this.clock, (from, ip) => this.#routing.neighbours(from, ip))
     this.#owner = {
       sendQueue: options.sendQueue,
-      transmit: (packet) => this.#transmit(packet),
+      transmit: (packet, membership) => this.#transmit(packet, membership),
       later: (milliseconds, callback) => this.#later(milliseconds, callback),
       forget: (socket) => this.#sockets.remove(socket),
     }
@@ -117,7 +118,7 @@ export class LabHost implements Network {
     this.#tcp = new TcpStack({
       clock: this.clock,
       random: this.#ports,
-      send: (packet) => this.#send(packet),
+      send: (packet) => this.#send(packet, this.#routing.route(packet.from, packet.to)),
       source: (to, from) => this.#routing.source(to, from),
     })
     this.streams = { dial: (dial) => this.#tcp.dial(dial) }
@@ -188,13 +189,24 @@ export class LabHost implements Network {
   }
 
   async bind(options: BindOptions): Promise<DatagramSocket> {
-    const local = this.#local(options, (candidate) => this.#sockets.free(candidate))
-    const socket = new LabSocket(this.#owner, local)
+    return this.bindNow(options)
+  }
+
+  async listen(options: ListenOptions, accept: (stream: Stream) => void): Promise<StreamListener> {
+    return this.listenNow(options, accept)
+  }
+
+  /** @internal `bind` for services that have to be there before anybody can ask */
+  bindNow(options: BindOptions): DatagramSocket {
+    const membership = options.multicast === undefined ? undefined : this.#membership(options.family, options.multicast)
+    const local = this.#local(options, (candidate) => this.#sockets.free(candidate, membership !== undefined && options.port !== 0))
+    const socket = new LabSocket(this.#owner, local, membership)
     this.#sockets.add(socket)
     return socket
   }
 
-  async listen(options: ListenOptions, accept: (stream: Stream) => void): Promise<StreamListener> {
+  /** @internal */
+  listenNow(options: ListenOptions, accept: (stream: Stream) => void): StreamListener {
     const local = this.#local(options, (candidate) => this.#tcp.free(candidate))
     return this.#tcp.listen(local, accept)
   }
@@ -207,6 +219,10 @@ export class LabHost implements Network {
   #arrive(packet: Packet, nic: Nic | undefined): void {
     // A zone is the receiver's name for its own interface, RFC 4007 6.
     if (packet.from.zone !== '' && nic !== undefined) packet.from = Address.of(`${packet.from.ip}%${nic.name}`, packet.from.port)
+    if (packet.to.scope === 'multicast') {
+      this.#arriveAtGroup(packet, nic)
+      return
+    }
     const socket = packet.protocol === 'udp' ? this.#sockets.find(packet.to) : undefined
     const reason = this.#refuses(packet, nic, socket)
     const { scheduler, trace } = this.#world
@@ -220,6 +236,20 @@ export class LabHost implements Network {
     else socket.deliver(packet)
   }
 
+  #arriveAtGroup(packet: Packet, nic: Nic | undefined): void {
+    const { scheduler, trace } = this.#world
+    const sockets = packet.protocol === 'udp' ? this.#sockets.hearing(packet.to, nic?.name ?? LOOPBACK).filter((one) => one.listening) : []
+    const reason = this.#refuses(packet, nic, sockets[0])
+    if (reason !== undefined) {
+      trace.drop(this.#device, packet, reason)
+      return
+    }
+    trace.note(this.#device, packet, 'receive')
+    scheduler.touched = true
+    // What a socket is given is its own.
+    for (const [index, socket] of sockets.entries()) socket.deliver(index === 0 ? packet : packet.clone())
+  }
+
   #refuses(packet: Packet, nic: Nic | undefined, socket: LabSocket | undefined): DropReason | undefined {
     const { now } = this.#world.scheduler
     if (this.#sleeper.asleepUntil > now) return 'suspended'
@@ -228,16 +258,29 @@ export class LabHost implements Network {
     return packet.protocol === 'udp' && socket?.listening !== true ? 'no-socket' : undefined
   }
 
-  #transmit(packet: Packet): SendFailure | undefined {
-    if (packet.to.port === 0) return 'EINVAL'
-    if (packet.data.length > (packet.to.family === 4 ? 65_507 : 65_527)) return 'EMSGSIZE'
-    return this.#send(packet)
+  #transmit(packet: Packet, membership: Membership | undefined): SendFailure | undefined {
+    const { from, to } = packet
+    if (to.port === 0) return 'EINVAL'
+    if (packet.data.length > (to.family === 4 ? 65_507 : 65_527)) return 'EMSGSIZE'
+    if (membership === undefined || to.scope !== 'multicast') return this.#send(packet, this.#routing.route(from, to))
+    const route = this.#routing.groupRoute(from, to, membership.link)
+    // Members on the sending host hear it, too (IP_MULTICAST_LOOP, RFC 1112 6.1).
+    if (typeof route === 'object' && route.nic !== undefined) this.#echo(packet, route.from, route.nic)
+    return this.#send(packet, route)
   }
 
-  #send(packet: Packet): SendFailure | undefined {
+  #echo(packet: Packet, from: Address, nic: Nic): void {
+    const { scheduler } = this.#world
+    if (this.#sleeper.asleepUntil > scheduler.now) return
+    if (!this.#sockets.hearing(packet.to, nic.name).some((socket) => socket.membership !== undefined)) return
+    const own = packet.clone()
+    own.from = from
+    scheduler.schedule(new Callback(scheduler, this.#sleeper, () => this.#arriveAtGroup(own, nic)), scheduler.now + LOOPBACK_DELAY)
+  }
+
+  #send(packet: Packet, route: Route | SendFailure): SendFailure | undefined {
     const { scheduler, trace } = this.#world
     if (this.#sleeper.asleepUntil > scheduler.now) return undefined
-    const route = this.#routing.route(packet.from, packet.to)
     if (typeof route === 'string') return route
     packet.from = route.from
     const verdict = this.#world.judge(this.name, packet)
@@ -260,6 +303,18 @@ export class LabHost implements Network {
     if (typeof verdict === 'object') for (let i = 0; i < verdict.duplicate; i++) nic.send(packet.clone())
     nic.send(packet)
     return undefined
+  }
+
+  #membership(family: Family, { on, groups = [] }: MulticastOptions): Membership {
+    const there = this.#list().some(({ name, address }) => name === on.name && address.equals(on.address) && address.family === family)
+    if (!there) throw refusal('EADDRNOTAVAIL', `${this.name} has no IPv${family} address ${on.address.host} on ${on.name}`)
+    const joined = new Set<string>()
+    for (const ip of groups) {
+      const group = Address.tryOf(ip, 0)
+      if (group?.scope !== 'multicast' || group.family !== family) throw refusal('EINVAL', `${ip} is not an IPv${family} group`)
+      joined.add(group.ip)
+    }
+    return { link: on.name, groups: joined }
   }
 
   #local({ family, ip, port = 0, buffer = 1 }: BindOptions, free: (candidate: Address) => boolean): Address {
@@ -296,7 +351,7 @@ export class LabHost implements Network {
     const { behind = this.#plan.internet } = options
     const segment = behind instanceof Router ? behind.lan : behind
     const name = options.name ?? `eth${this.#named++}`
-    if (name === 'lo' || this.#routing.nics.some((nic) => nic.name === name))
+    if (name === LOOPBACK || this.#routing.nics.some((nic) => nic.name === name))
       throw new RangeError(`${this.name}: the interface name ${name} is taken`)
     const base = segment.public ? this.#plan.accessLink : { delay: LAN_DELAY }
     const nic = new Nic(this.#world, this.#device, name, segment, { ...base, ...options.link })
@@ -330,7 +385,7 @@ export class LabHost implements Network {
 
   #list(): InterfaceAddress[] {
     const loopback = this.#routing.loopback.map((address) => {
-      return { name: 'lo', address, prefixLength: address.family === 4 ? 8 : 128, internal: true, temporary: false, deprecated: false }
+      return { name: LOOPBACK, address, prefixLength: address.family === 4 ? 8 : 128, internal: true, temporary: false, deprecated: false }
     })
     const others = this.#routing.nics.flatMap((nic) => nic.addresses.map((entry) => ({ name: nic.name, ...entry, internal: false })))
     return [...loopback, ...others]

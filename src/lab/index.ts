@@ -15,7 +15,20 @@ export {
   type PortAllocation,
 } from './nat-options.ts'
 export type { DropReason, PacketView, Protocol, TcpHeader } from './packet.ts'
-export { Router, type RouterOptions } from './router.ts'
+export {
+  type Affected,
+  type AnswerFlaw,
+  type ByProtocol,
+  PortMapping,
+  type PortMappingFaults,
+  type PortMappingInfo,
+  type PortMappingOptions,
+  type PortMappingProtocol,
+  type RestartOptions,
+  type UpnpConnection,
+  type UpnpOptions,
+} from './port-mapping/index.ts'
+export { type ForwardOptions, Router, type RouterOptions } from './router.ts'
 export { Segment, type SegmentOptions } from './segment.ts'
 export type { SendQueueOptions } from './socket.ts'
 export type { Counters, Trace, TraceEvent, TraceRecord } from './trace.ts'

@@ -91,6 +91,7 @@ export class Lab {
       lan6: families.includes(6) ? Prefix.parse(options.lan6 ?? `2001:db8:${number.toString(16)}::/64`) : undefined,
       link: { ...base, ...options.link },
       local: (router) => this.host(`${name}/local`, { behind: router, addresses: gatewayAddresses(router), link: { delay: 0 } }),
+      neighbour: (router) => this.host(`${name}/neighbour`, { behind: router, link: { delay: 0 } }),
     })
   }
 

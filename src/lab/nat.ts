@@ -2,7 +2,7 @@
  * The behaviour of a NAT by RFC 4787 as a pure table: addresses and times go in, translated addresses or the reason for a refusal come
  * out. One table per protocol. How ports are chosen is in ports.ts; routing, hop limits and hairpinning are the router's.
  */
-import type { Address } from '../net/index.ts'
+import type { Address, Prefix } from '../net/index.ts'
 import type { NatOptions } from './nat-options.ts'
 import type { DropReason, Protocol } from './packet.ts'
 import { PortAllocator, type PublicPool } from './ports.ts'
@@ -18,11 +18,21 @@ export interface MappingInfo {
   readonly protocol: Protocol
   readonly internal: Address
   readonly external: Address
-  /** Peers (IP, or IP and port, as the filter has it) that may send in; empty where everybody may. */
+  /** Peers (IP, or IP and port, as the filter has it; ranges where a forward is limited to them) that may send in; empty where everybody may. */
   readonly permitted: readonly string[]
-  /** Virtual milliseconds; Infinity for one made by `forward`. */
+  /** Virtual milliseconds; Infinity for one made by `forward` without a lifetime. */
   readonly expiresAt: number
 }
+
+/** What a forward may be limited to. */
+export interface ForwardLimits {
+  /** Virtual milliseconds. */
+  readonly expiresAt: number
+  /** Who may send in; everybody by default. */
+  readonly allow?: readonly Prefix[] | undefined
+}
+
+const FOREVER: ForwardLimits = { expiresAt: Number.POSITIVE_INFINITY }
 
 interface Permit {
   expires: number
@@ -33,6 +43,8 @@ class Mapping {
   readonly external: Address
   readonly fixed: boolean
   expires: number
+  /** Of a fixed one: who may send in; undefined where everybody may. */
+  allow: readonly Prefix[] | undefined
   /** Its key among the endpoint's mappings by peer; undefined when it is the shared one. */
   peer: string | undefined
   /** The peers that were sent to; by IP with ADF, else by IP and port. */
@@ -43,6 +55,7 @@ class Mapping {
     this.external = external
     this.expires = expires
     this.fixed = fixed
+    this.allow = undefined
   }
 }
 
@@ -126,16 +139,26 @@ export class NatTable {
         if (open) permit.expires = now + this.#lifetime
       }
     }
+    if (mapping.allow !== undefined && !mapping.allow.some((prefix) => prefix.contains(remote))) return 'filtered'
     if (mapping.fixed || (this.#options.mapping !== 'EIM' && filtering !== 'APDF')) this.#expectAnswer(mapping, remote, now)
     return mapping.internal
   }
 
-  /** A mapping made by hand or by a port mapping protocol: lets everybody in, stays. False when the port is taken. */
-  forward(internal: Address, external: Address, now: number): boolean {
+  /**
+   * A mapping made by hand or by a port mapping protocol, whoever sends in; made again it gets a new end, and flows go on. False when the
+   * port is taken.
+   */
+  forward(internal: Address, external: Address, now: number, { expiresAt, allow }: ForwardLimits = FOREVER): boolean {
     const standing = this.#alive(external.key, now)
     if (standing !== undefined && !standing.internal.equals(internal)) return false
-    if (standing !== undefined) this.#remove(standing)
-    this.#external.set(external.key, new Mapping(internal, external, Number.POSITIVE_INFINITY, true))
+    let mapping = standing
+    if (mapping?.fixed !== true) {
+      if (mapping !== undefined) this.#remove(mapping)
+      mapping = new Mapping(internal, external, expiresAt, true)
+      this.#external.set(external.key, mapping)
+    }
+    mapping.expires = expiresAt
+    mapping.allow = allow
     return true
   }
 
@@ -146,10 +169,11 @@ export class NatTable {
 
   mappings(now: number): MappingInfo[] {
     const result: MappingInfo[] = []
-    for (const { internal, external, permits, expires, fixed } of this.#external.values()) {
+    for (const { internal, external, permits, expires, fixed, allow } of this.#external.values()) {
       if (expires <= now) continue
       const open = this.#options.filtering === 'EIF' || fixed
-      const permitted = open ? [] : [...permits].filter(([, permit]) => permit.expires > now).map(([key]) => key)
+      const permitted =
+        allow !== undefined ? allow.map(String) : open ? [] : [...permits].filter(([, permit]) => permit.expires > now).map(([key]) => key)
       result.push({ protocol: this.#protocol, internal, external, permitted, expiresAt: expires })
     }
     return result
@@ -187,7 +211,7 @@ export class NatTable {
 
   #make(internal: Address, remote: Address, now: number): Mapping | DropReason {
     const { mapping } = this.#options
-    const own = mapping === 'EIM' ? this.#forwarded(internal) : undefined
+    const own = mapping === 'EIM' ? this.#forwarded(internal, now) : undefined
     if (own !== undefined && !this.#poisoned(own.external, remote, now)) {
       this.#endpoint(internal).shared = own
       return own
@@ -224,10 +248,10 @@ export class NatTable {
   }
 
   /** A forward of this endpoint to the port that it has inside as well: both are then one mapping. */
-  #forwarded(internal: Address): Mapping | undefined {
+  #forwarded(internal: Address, now: number): Mapping | undefined {
     if (this.#options.ports !== 'preserving') return undefined
     const wanted = this.#ports.preferred(internal)
-    const mapping = wanted === undefined ? undefined : this.#external.get(wanted.key)
+    const mapping = wanted === undefined ? undefined : this.#alive(wanted.key, now)
     return mapping?.fixed === true && mapping.internal.equals(internal) ? mapping : undefined
   }
 

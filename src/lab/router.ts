@@ -2,14 +2,15 @@
  * A router: joins a LAN to the network behind which it stands, translating (IPv4, unless told otherwise) or only routing, with a
  * stateful firewall for what is not translated. Routers behind routers make chains.
  */
-import type { Address, Family, Prefix } from '../net/index.ts'
+import { type Address, type Family, Prefix } from '../net/index.ts'
 import { awake, Callback } from './clock.ts'
 import { Firewall, type FirewallOptions } from './firewall.ts'
 import type { LabHost } from './host.ts'
 import type { LinkOptions } from './link.ts'
-import { type MappingInfo, NatTable } from './nat.ts'
+import { type ForwardLimits, type MappingInfo, NatTable } from './nat.ts'
 import { type NatOptions, type NatPreset, natOptions, type Pooling } from './nat-options.ts'
 import type { Packet, Protocol } from './packet.ts'
+import { PortMapping, type PortMappingOptions } from './port-mapping/index.ts'
 import { PublicPool } from './ports.ts'
 import { Nic, nth, Segment } from './segment.ts'
 import type { Counters } from './trace.ts'
@@ -38,6 +39,15 @@ export interface RouterOptions {
   readonly link?: LinkOptions
   /** Drops all UDP that would cross it, both ways. */
   readonly blockUdp?: boolean
+  /** Speaks NAT-PMP, PCP and UPnP IGD on its LAN. Default false. */
+  readonly portMapping?: boolean | PortMappingOptions
+}
+
+export interface ForwardOptions {
+  /** Milliseconds; endless by default. */
+  readonly lifetime?: number
+  /** Who may send in, as ranges such as `203.0.113.0/24`; everybody by default. */
+  readonly allow?: readonly string[]
 }
 
 /** @internal what the lab works out for a router */
@@ -49,6 +59,8 @@ export interface RouterPlan {
   readonly link: LinkOptions | undefined
   /** Makes the host that answers on the router's own LAN addresses. */
   readonly local: (router: Router) => LabHost
+  /** Makes another host on the LAN, without a way of its own to be slow. */
+  readonly neighbour: (router: Router) => LabHost
 }
 
 /** A `Device`, which is not said here: `stripInternal` takes what that needs out of the declarations. */
@@ -60,6 +72,8 @@ export class Router {
   readonly nat: NatOptions | false
   readonly firewall: FirewallOptions | false
   readonly lan: Segment
+  /** Its port mapping service, if it has one. */
+  readonly portMapping: PortMapping | undefined
   /** Drops all UDP that would cross it; settable while running. */
   blockUdp: boolean
   /** @internal */
@@ -100,6 +114,10 @@ export class Router {
       withdraw: (address) => plan.outside.release(address, this.#outer),
     }
     this.#boot(true)
+    const { portMapping = false } = options
+    if (portMapping === false) return
+    this.portMapping = new PortMapping(this, this.local, portMapping === true ? {} : portMapping, () => plan.neighbour(this))
+    this.portMapping.start()
   }
 
   /** External addresses, port 0. */
@@ -131,13 +149,14 @@ export class Router {
   }
 
   /**
-   * Forwards an external port to a host inside, for everybody, until `unforward` or a reboot. False when something else has the port.
+   * Forwards an external port to a host inside, for everybody unless told otherwise, until its lifetime is over, `unforward` or a reboot. For a
+   * host that has the port already it starts a new lifetime. False when something else has the port.
    * @throws RangeError on a router that does not translate
    */
-  forward(protocol: Protocol, externalPort: number, internal: Address): boolean {
+  forward(protocol: Protocol, externalPort: number, internal: Address, options: ForwardOptions = {}): boolean {
     if (this.#tables === undefined) throw new RangeError(`${this.name} does not translate: there is nothing to forward`)
     const external = this.#addresses.find((address) => address.family === 4) as Address
-    return this.#tables[protocol].forward(internal, external.withPort(externalPort), this.#world.scheduler.now)
+    return this.#tables[protocol].forward(internal, external.withPort(externalPort), this.#world.scheduler.now, this.#limits(options))
   }
 
   unforward(protocol: Protocol, externalPort: number): void {
@@ -146,8 +165,20 @@ export class Router {
   }
 
   /**
-   * Forgets all mappings, forwards and open flows. `renumber`: comes back with other external addresses.
-   * `downFor`: milliseconds in which nothing passes; default 0.
+   * Opens an address and port inside, which are not translated, to what comes from outside: RFC 6092 calls it a pinhole. As `forward`, but nobody
+   * else can have it. Nothing to do where there is no firewall.
+   */
+  openPinhole(protocol: Protocol, internal: Address, options: ForwardOptions = {}): void {
+    this.#filter?.open(protocol, internal, this.#limits(options))
+  }
+
+  closePinhole(protocol: Protocol, internal: Address): void {
+    this.#filter?.close(protocol, internal)
+  }
+
+  /**
+   * Forgets all mappings, forwards, pinholes and open flows; its port mapping service starts anew. `renumber`: comes back with other
+   * external addresses. `downFor`: milliseconds in which nothing passes; default 0.
    */
   reboot(options: { readonly renumber?: boolean; readonly downFor?: number } = {}): void {
     const { renumber = false, downFor = 0 } = options
@@ -159,6 +190,7 @@ export class Router {
       this.#world.scheduler.schedule(up, this.#world.scheduler.now + downFor)
     }
     this.#boot(renumber)
+    this.portMapping?.rebooted(downFor)
   }
 
   /** @internal */
@@ -220,11 +252,19 @@ export class Router {
         return
       }
       packet.to = internal
+    } else if (packet.to.scope === 'multicast') {
+      // RFC 4291 2.7, RFC 5771 4: what is meant for a link stays on it.
+      this.#drop(packet, 'no-route')
+      return
     } else if (this.#filter?.inbound(packet, now) === false) {
       this.#drop(packet, 'firewall')
       return
     }
     this.#pass(packet, this.#inner)
+  }
+
+  #limits({ lifetime = Number.POSITIVE_INFINITY, allow }: ForwardOptions): ForwardLimits {
+    return { expiresAt: this.#world.scheduler.now + lifetime, allow: allow?.map((range) => Prefix.parse(range)) }
   }
 
   #pass(packet: Packet, nic: Nic): void {

@@ -2,8 +2,11 @@
  * Which interface of a host a packet leaves by and what its source is. A socket bound to an address sends from the interface that has
  * it (the strong host model, RFC 1122 3.3.4.2); otherwise the destination decides, then the order of the interfaces.
  */
-import { Address, type SendFailure } from '../net/index.ts'
+import { Address, type Family, type SendFailure } from '../net/index.ts'
 import type { AddressOnLink, Nic } from './segment.ts'
+
+/** The name of every host's interface to itself. */
+export const LOOPBACK = 'lo'
 
 /** `nic` is undefined for what stays within the host. */
 export interface Route {
@@ -77,8 +80,20 @@ export class Routing {
     return route
   }
 
+  /** The way to a group by the interface of a name. */
+  groupRoute(local: Address, group: Address, link: string): Route | SendFailure {
+    if (local.family !== group.family) return 'EAFNOSUPPORT'
+    const bound = local.scope !== 'unspecified'
+    if (link === LOOPBACK) return { nic: undefined, from: bound ? local : this.#loopbackOf(local.family).withPort(local.port) }
+    const nic = this.#nics.find((one) => one.name === link)
+    const source = nic === undefined ? undefined : sourceOn(nic, group)
+    if (nic === undefined || source === undefined) return 'ENETUNREACH'
+    return { nic, from: bound ? local : source.withPort(local.port) }
+  }
+
   /** The source that a socket bound to nothing, or to `from`, would use; port 0 unless `from` has one. */
   source(to: Address, from: Address = Address.any(to.family)): Address | SendFailure {
+    if (from.scope !== 'unspecified' && !this.hasExactly(from)) return 'EADDRNOTAVAIL'
     const found = this.#find(from, to)
     return typeof found === 'string' ? found : found.ip
   }
@@ -93,13 +108,16 @@ export class Routing {
     }
   }
 
+  #loopbackOf(wanted: Family): Address {
+    return this.loopback.find(({ family }) => family === wanted) as Address
+  }
+
   #find(local: Address, to: Address): Cached | SendFailure {
     if (local.family !== to.family) return 'EAFNOSUPPORT'
     if (to.scope === 'unspecified') return 'EINVAL'
     const bound = local.scope !== 'unspecified'
     if (to.scope === 'loopback' || this.#own.has(to.ip)) {
-      const own = to.scope === 'loopback' ? this.loopback.find(({ family }) => family === to.family) : to
-      return { nic: undefined, ip: bound ? local : (own as Address) }
+      return { nic: undefined, ip: bound ? local : to.scope === 'loopback' ? this.#loopbackOf(to.family) : to }
     }
     if (local.scope === 'loopback') return 'EINVAL'
     if (bound) {

@@ -11,11 +11,18 @@ export interface SendQueueOptions {
   readonly perMillisecond: number
 }
 
+/** The part that a socket takes in multicast. */
+export interface Membership {
+  /** The interface that it sends to groups by, and hears them on. */
+  readonly link: string
+  readonly groups: ReadonlySet<string>
+}
+
 /** What a socket needs of its host. */
 export interface SocketOwner {
   readonly sendQueue: SendQueueOptions | undefined
   /** Sends a datagram on its way; a string says why not. */
-  transmit(packet: Packet): SendFailure | undefined
+  transmit(packet: Packet, membership: Membership | undefined): SendFailure | undefined
   /** Runs a callback of the socket's owner after so many milliseconds, never in the same turn. */
   later(milliseconds: number, callback: () => void): void
   forget(socket: LabSocket): void
@@ -24,6 +31,7 @@ export interface SocketOwner {
 export class LabSocket implements DatagramSocket {
   readonly local: Address
   readonly buffer = undefined
+  readonly membership: Membership | undefined
   readonly #owner: SocketOwner
   readonly #queue: { readonly packet: Packet; readonly report: boolean }[] = []
   #handler: DatagramHandler | undefined
@@ -32,9 +40,10 @@ export class LabSocket implements DatagramSocket {
   #full = false
   #pumping = false
 
-  constructor(owner: SocketOwner, local: Address) {
+  constructor(owner: SocketOwner, local: Address, membership?: Membership) {
     this.#owner = owner
     this.local = local
+    this.membership = membership
   }
 
   handle(handler: DatagramHandler): void {
@@ -93,7 +102,7 @@ export class LabSocket implements DatagramSocket {
   }
 
   #transmit(packet: Packet, report: boolean): void {
-    const failure = this.#owner.transmit(packet)
+    const failure = this.#owner.transmit(packet, this.membership)
     if (failure !== undefined && report) this.#owner.later(0, () => this.#handler?.sendFailed(packet.to, failure))
   }
 

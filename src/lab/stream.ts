@@ -57,6 +57,7 @@ export class TcpStack {
       if (signal?.aborted === true) return reject(signal.reason)
       const source = this.#host.source(to, from)
       if (typeof source === 'string') return reject(dialError(to, failure(source)))
+      if (source.port !== 0 && this.#connections.has(flowKey(source, to))) return reject(dialError(to, failure('EADDRINUSE')))
       const connection = this.#open(source.port === 0 ? this.#local(source) : source, to)
       const aborted = (): void => {
         connection.destroy()

@@ -2,7 +2,14 @@
  * What one peer tells the other, as plain JSON. Every signal says everything anew, so each one that arrives makes up for all that were
  * lost before it. The order of things and what is still unheard is `exchange.ts`'s.
  */
-import { type Candidate, formatCandidate, type NamedCandidate, type RelayDistance, readCandidate } from '../candidates/index.ts'
+import {
+  type Candidate,
+  formatCandidate,
+  type LocalCandidate,
+  type NamedCandidate,
+  type RelayDistance,
+  readCandidate,
+} from '../candidates/index.ts'
 import { areCredentials } from '../ice/index.ts'
 
 /** The version of the format; a higher one is refused. */
@@ -37,6 +44,11 @@ export interface Signal {
   readonly renomination?: true
   /** `candidate:` lines (RFC 8839 5.1). */
   readonly candidates: readonly string[]
+  /**
+   * Lines of the same kind: what the sender's router says to have mapped for it, and nobody has seen to work. Each check there names its destination,
+   * so that the first one that comes in makes it a candidate for everybody.
+   */
+  readonly trials?: readonly string[]
   /** The version of the list of candidates, from 1. */
   readonly list?: number
   /** The version of our list to whose addresses the sender has sent checks: its NAT takes ours for answers. */
@@ -62,6 +74,7 @@ export interface ReadSignal {
 
 const MAX_CANDIDATES = 128
 const MAX_RELAYS = 32
+const MAX_TRIALS = 8
 
 /** Returns why it is no signal, as a string, for whatever may come over a channel. Never throws. */
 export function readSignal(value: unknown): ReadSignal | string {
@@ -75,6 +88,8 @@ export function readSignal(value: unknown): ReadSignal | string {
   if (!areCredentials({ ufrag: signal.ufrag, pwd: signal.pwd })) return 'ufrag or pwd is missing or malformed'
   if (!Array.isArray(signal.candidates) || signal.candidates.length > MAX_CANDIDATES)
     return `candidates is not a list of at most ${MAX_CANDIDATES}`
+  if (!isOptional(signal.trials, (lines) => Array.isArray(lines) && lines.length <= MAX_TRIALS))
+    return `trials is not a list of at most ${MAX_TRIALS}`
   if (![signal.for, signal.id, signal.to].every((text) => isOptional(text, isText))) return 'id, to or for is malformed'
   if (!isOptional(signal.seq, isCount) || !isOptional(signal.ack, isCount)) return 'seq or ack is not a count'
   if (!isOptional(signal.list, isCount) || !isOptional(signal.tried, isCount)) return 'list or tried is not a count'
@@ -87,27 +102,40 @@ export function readSignal(value: unknown): ReadSignal | string {
   const candidates: Candidate[] = []
   const named: NamedCandidate[] = []
   const refused: string[] = []
-  for (const line of signal.candidates) {
-    try {
-      const candidate = readCandidate(line)
-      if ('name' in candidate) named.push(candidate)
-      else candidates.push(candidate)
-    } catch (error) {
-      refused.push((error as Error).message)
+  const read = (lines: readonly string[], trial: boolean): void => {
+    for (const line of lines) {
+      try {
+        const candidate = readCandidate(line)
+        if (!('name' in candidate)) candidates.push(trial ? { ...candidate, trial } : candidate)
+        else if (!trial) named.push(candidate)
+      } catch (error) {
+        refused.push((error as Error).message)
+      }
     }
   }
+  read(signal.candidates, false)
+  read((signal.trials as Signal['trials']) ?? [], true)
   const tieBreaker = signal.tie === undefined ? undefined : BigInt(`0x${signal.tie as string}`)
   return { signal: signal as Signal, tieBreaker, candidates, named, refused }
 }
 
-/** The lines of each list, which all sessions of a traversal share. */
-const lines = new WeakMap<readonly Candidate[], readonly string[]>()
+interface Lines {
+  readonly candidates: readonly string[]
+  readonly trials: readonly string[] | undefined
+}
 
-/** @param candidates a list that nobody changes */
-export function candidateLines(candidates: readonly Candidate[]): readonly string[] {
+/** The lines of each list, which all sessions of a traversal share. */
+const lines = new WeakMap<readonly LocalCandidate[], Lines>()
+
+/** As a signal has them. @param candidates a list that nobody changes */
+export function candidateLines(candidates: readonly LocalCandidate[]): Lines {
   let known = lines.get(candidates)
   if (known === undefined) {
-    known = Object.freeze(candidates.map(formatCandidate))
+    const trials = candidates.filter(({ mapping }) => mapping === 'trial').map(formatCandidate)
+    known = {
+      candidates: Object.freeze(candidates.filter(({ mapping }) => mapping !== 'trial').map(formatCandidate)),
+      trials: trials.length === 0 ? undefined : Object.freeze(trials.slice(0, MAX_TRIALS)),
+    }
     lines.set(candidates, known)
   }
   return known

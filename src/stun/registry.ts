@@ -64,6 +64,8 @@ export const Attribute = {
   MobilityTicket: 0x8030,
   /** Google's renomination value, as libwebrtc and pion send it (draft-thatcher-ice-renomination). */
   Nomination: 0xc001,
+  /** Ours, as XOR-MAPPED-ADDRESS is written: where a check to an address that is on trial was sent to. Whoever does not know it passes over it. */
+  CheckDestination: 0xc0d0,
 } as const
 
 /** Error codes by name: RFC 8489 14.8, RFC 8656 19, RFC 8445 16.1, RFC 6062 6.3. */

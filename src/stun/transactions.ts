@@ -40,9 +40,9 @@ export interface TransactionRequest {
   readonly schedule?: RetransmissionSchedule
   /**
    * Does the response come from where it should, with the integrity it should have? False is a counted drop, and the wait goes on
-   * (RFC 8489 9.1.4: a response that fails is discarded as if never received).
+   * (RFC 8489 9.1.4: a response that fails is discarded as if never received). `at` is what `receive` was told.
    */
-  readonly accept?: (message: Message, from: Address) => boolean
+  readonly accept?: (message: Message, from: Address, at: unknown) => boolean
   /** Called once, last, unless cancelled first. */
   readonly done: (outcome: Outcome) => void
 }
@@ -89,13 +89,13 @@ export class Transactions {
     return pending
   }
 
-  /** False when the message is not a response, or no transaction here has its id. */
-  receive(message: Message, from: Address): boolean {
+  /** False when the message is not a response, or no transaction here has its id. @param at the socket it came to, where there are several */
+  receive(message: Message, from: Address, at?: unknown): boolean {
     if (message.class !== 'success' && message.class !== 'error') return false
     const key = message.transactionKey
     const pending = this.#pending.get(key)
     if (pending === undefined) return false
-    if (pending.request.accept?.(message, from) === false) {
+    if (pending.request.accept?.(message, from, at) === false) {
       this.#refused++
       return true
     }

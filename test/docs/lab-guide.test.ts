@@ -37,3 +37,17 @@ it('the example of a game ticks twenty times a second, in the time of its networ
   )
   expect(steps).toBe(201)
 })
+
+it('the example of port mapping has the mapping that it asks for', () => {
+  const mappings = runExample('portMapping: {')
+  expect(mappings).toEqual([
+    {
+      protocol: 'nat-pmp',
+      transport: 'udp',
+      external: '203.0.113.1:7000',
+      internal: '192.168.1.2:5000',
+      expiresAt: expect.any(Number),
+      description: '',
+    },
+  ])
+})

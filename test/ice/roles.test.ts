@@ -59,7 +59,7 @@ describe('a role conflict in a check of the peer', () => {
       [2n ** 53n, 2n ** 53n + 1n],
     ] as const) {
       for (const controlling of [true, false]) {
-        const content = { priority: 1, useCandidate: false, nomination: undefined, senderControlling: controlling }
+        const content = { priority: 1, useCandidate: false, nomination: undefined, destination: undefined, senderControlling: controlling }
         expect(
           new Set([decideRole(controlling, a, { ...content, tieBreaker: b }), decideRole(controlling, b, { ...content, tieBreaker: a })]),
         ).toEqual(new Set(['switch', 'refuse']))

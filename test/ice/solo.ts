@@ -100,6 +100,8 @@ export class Solo implements AgentOutlet, Paced {
   readonly expected: Set<string> = new Set()
   /** Called for each check that goes out: a peer that answers, or does not. */
   onCheck: (sent: Sent) => void = () => {}
+  /** Addresses on trial that checks came in at. */
+  readonly reachedAt: Address[] = []
   /** Times that `advance` was called. */
   advances = 0
   readonly #renomination: boolean
@@ -277,6 +279,10 @@ export class Solo implements AgentOutlet, Paced {
 
   requestSlot(urgent: boolean): void {
     this.pacer.request(this, urgent)
+  }
+
+  reached(_base: Base, address: Address): void {
+    this.reachedAt.push(address)
   }
 
   mayUse(base: Base, from: Address): boolean {

@@ -188,6 +188,11 @@ add rule ip nat postrouting oifname wan masquerade`,
     return run('ip', ['netns', 'exec', node.namespace, command, ...args])
   }
 
+  /** Runs commands of nft in a node, as one transaction. */
+  async rules(node: Node, commands: string): Promise<void> {
+    await nft(node.namespace, commands)
+  }
+
   /** The processes that are in a node. */
   async pids(node: Node): Promise<number[]> {
     return pidsIn(node.namespace)

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { createLab } from '../../src/lab/index.ts'
-import { Address } from '../../src/net/index.ts'
+import { createLab, type LabHost } from '../../src/lab/index.ts'
+import { Address, type InterfaceAddress } from '../../src/net/index.ts'
 import { open, say, texts } from './talk.ts'
 
 describe('a host', () => {
@@ -364,5 +364,79 @@ describe('multicast', () => {
     await lab.run(100)
     expect([from, listening, other, router, away].map(texts)).toEqual([[], ['search'], [], ['search'], []])
     expect(listening.heard[0]!.from.key).toBe(from.address.key)
+  })
+
+  test('stays on the link of the interface that a socket names, whichever address it is bound to', async () => {
+    const lab = createLab()
+    const [left, right] = [lab.segment('left'), lab.segment('right')]
+    const middle = lab.host('middle', { interfaces: [{ behind: left }, { behind: right }] })
+    const [one, two] = [
+      await open(lab.host('one', { behind: left }), { port: 1900 }),
+      await open(lab.host('two', { behind: right }), { port: 1900 }),
+    ]
+    const [onLeft, onRight] = middle.interfaces.list().filter(({ internal }) => !internal)
+    say(await open(middle, { multicast: { on: onRight! } }), Address.of('239.255.255.250', 1900), 'wildcard')
+    say(await open(middle, { ip: onRight!.address.ip, multicast: { on: onRight! } }), Address.of('239.255.255.250', 1900), 'bound')
+    say(await open(middle, { ip: onLeft!.address.ip, multicast: { on: onRight! } }), Address.of('239.255.255.250', 1900), 'crosswise')
+    await lab.run(100)
+    expect(texts(one)).toEqual([])
+    expect(texts(two)).toEqual(['wildcard', 'bound', 'crosswise'])
+    expect(two.heard.map(({ from }) => from.ip)).toEqual([onRight!.address.ip, onRight!.address.ip, onLeft!.address.ip])
+  })
+
+  test('is heard only on the link where the group was joined', async () => {
+    const lab = createLab()
+    const [left, right] = [lab.segment('left'), lab.segment('right')]
+    const middle = lab.host('middle', { interfaces: [{ behind: left }, { behind: right }] })
+    const [, onRight] = middle.interfaces.list().filter(({ internal }) => !internal)
+    const member = await open(middle, { port: 5350, multicast: { on: onRight!, groups: ['224.0.0.1'] } })
+    say(await open(lab.host('one', { behind: left })), Address.of('224.0.0.1', 5350), 'left')
+    say(await open(lab.host('two', { behind: right })), Address.of('224.0.0.1', 5350), 'right')
+    await lab.run(100)
+    expect(texts(member)).toEqual(['right'])
+  })
+
+  test('of IPv6 goes from link-local addresses, with zones', async () => {
+    const lab = createLab({ families: [4, 6] })
+    const lan = lab.router('home').lan
+    const [a, b] = [lab.host('a', { behind: lan }), lab.host('b', { behind: lan, interfaces: [{ behind: lan, name: 'wlan0' }] })]
+    const own = (host: LabHost): InterfaceAddress => host.interfaces.list().find(({ address }) => address.zone !== '')!
+    for (const group of ['ff02::c', 'ff02::1']) {
+      const member = await open(b, { family: 6, port: 1900, multicast: { on: own(b), groups: [group] } })
+      const from = await open(a, { family: 6, multicast: { on: own(a) } })
+      say(from, Address.of(group, 1900), 'search')
+      await lab.run(100)
+      expect(member.heard[0]!.from.key).toBe(`[${own(a).address.ip}%wlan0]:${from.socket.local.port}`)
+      say(member, member.heard[0]!.from, 'answer')
+      await lab.run(100)
+      expect(from.heard[0]!.from.key).toBe(`[${own(b).address.ip}%eth0]:1900`)
+      member.socket.close()
+    }
+  })
+
+  test('of one link does not enter the LAN of a router on it', async () => {
+    const lab = createLab({ families: [4, 6] })
+    const carrier = lab.router('carrier')
+    const inside = await open(lab.host('inside', { behind: lab.router('home', { behind: carrier, nat: false, firewall: false }) }), {
+      port: 1900,
+    })
+    say(await open(lab.host('outside', { behind: carrier })), Address.of('239.255.255.250', 1900), 'search')
+    await lab.run(100)
+    expect(texts(inside)).toEqual([])
+    expect(lab.trace.counters('home').drops).toEqual({ 'no-route': 1 })
+  })
+
+  test('leaves unicast on a shared port to the socket that is bound to the address', async () => {
+    const lab = createLab()
+    const lan = lab.segment('lan')
+    const b = lab.host('b', { behind: lan })
+    const on = b.interfaces.list().find(({ internal }) => !internal)!
+    const bound = await open(b, { ip: on.address.ip, port: 1900, multicast: { on } })
+    const wildcard = await open(b, { port: 1900, multicast: { on, groups: ['239.255.255.250'] } })
+    const from = await open(lab.host('a', { behind: lan }))
+    say(from, on.address.withPort(1900), 'unicast')
+    say(from, Address.of('239.255.255.250', 1900), 'group')
+    await lab.run(100)
+    expect([texts(bound), texts(wildcard)]).toEqual([['unicast'], ['group']])
   })
 })

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { createLab, type FirewallOptions, type Lab, type Router } from '../../src/lab/index.ts'
+import { createLab, type FirewallOptions, type ForwardOptions, type Lab, type Router } from '../../src/lab/index.ts'
 import { Address } from '../../src/net/index.ts'
 import { open, say, type Talker, texts } from './talk.ts'
 
@@ -110,6 +110,54 @@ describe('IPv6', () => {
         code: 'ERR_DIAL',
         cause: { code: 'ETIMEDOUT' },
       })
+    })
+  })
+
+  describe('pinholes', () => {
+    async function pinholed(options: ForwardOptions = {}): Promise<{ lab: Lab; home: Router; a: Talker; b: Talker; peer: Talker }> {
+      const lab = createLab(DUAL)
+      const home = lab.router('home')
+      const host = lab.host('a', { behind: home })
+      const [a, b] = [await open(host, { family: 6, port: 5000 }), await open(host, { family: 6, port: 5001 })]
+      home.openPinhole('udp', a.address, options)
+      return { lab, home, a, b, peer: await six(lab, 'peer') }
+    }
+
+    test('let everybody in to one port of one protocol, and answers out', async () => {
+      const { lab, a, b, peer } = await pinholed()
+      say(peer, a.address, 'in')
+      say(peer, b.address, 'beside')
+      const refused = peer.host.streams.dial({ to: a.address }).catch(({ code }) => code)
+      await lab.run(100)
+      say(a, peer.address, 'out')
+      await lab.run(100)
+      expect([texts(a), texts(b), texts(peer)]).toEqual([['in'], [], ['out']])
+      expect(await lab.until(refused)).toBe('ERR_DIAL')
+    })
+
+    test('close by themselves, when told to, and at a reboot', async () => {
+      const { lab, home, a, peer } = await pinholed({ lifetime: 1000 })
+      const knock = async (word: string): Promise<void> => {
+        say(peer, a.address, word)
+        await lab.run(1000)
+      }
+      await knock('open')
+      await knock('over')
+      home.openPinhole('udp', a.address)
+      await knock('open again')
+      home.closePinhole('udp', a.address)
+      await knock('closed')
+      home.openPinhole('udp', a.address)
+      home.reboot()
+      await knock('forgotten')
+      expect(texts(a)).toEqual(['open', 'open again'])
+    })
+
+    test('limited to some let nobody else in', async () => {
+      const { lab, a, peer } = await pinholed({ allow: ['2001:db8:ffff::/48'] })
+      say(peer, a.address, 'stranger')
+      await lab.run(100)
+      expect(texts(a)).toEqual([])
     })
   })
 

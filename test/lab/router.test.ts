@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { createLab, type Lab, nat, type Router } from '../../src/lab/index.ts'
+import { createLab, type ForwardOptions, type Lab, nat, type Router } from '../../src/lab/index.ts'
 import { Address } from '../../src/net/index.ts'
 import { open, say, type Talker, texts } from './talk.ts'
 
@@ -167,6 +167,73 @@ describe('a router', () => {
     say(server, a.address, 'unasked')
     await lab.run(100)
     expect(texts(a)).toEqual(['unasked'])
+  })
+})
+
+describe('a forward with a lifetime', () => {
+  async function forwarded(options: ForwardOptions): Promise<{ lab: Lab; home: Router; server: Talker; a: Talker; external: Address }> {
+    const lab = createLab()
+    const server = await open(lab.host('server'))
+    const home = lab.router('home')
+    const a = await behind(lab, home, 'a')
+    expect(home.forward('udp', 7000, a.address, options)).toBe(true)
+    return { lab, home, server, a, external: home.addresses[0]!.withPort(7000) }
+  }
+
+  test('ends by itself', async () => {
+    const { lab, home, server, a, external } = await forwarded({ lifetime: 10_000 })
+    expect(home.mappings()).toMatchObject([{ internal: a.address, external, expiresAt: 10_000 }])
+    say(server, external, 'in time')
+    await lab.run(10_000)
+    say(server, external, 'too late')
+    await lab.run(100)
+    expect(texts(a)).toEqual(['in time'])
+    expect(home.mappings()).toEqual([])
+  })
+
+  test('then leaves its port to others', async () => {
+    const { lab, home } = await forwarded({ lifetime: 10_000 })
+    const b = await behind(lab, home, 'b')
+    expect(home.forward('udp', 7000, b.address)).toBe(false)
+    await lab.run(10_000)
+    expect(home.forward('udp', 7000, b.address)).toBe(true)
+  })
+
+  test('made again lives on, and so do the flows that came by it', async () => {
+    const { lab, home, server, a, external } = await forwarded({ lifetime: 10_000 })
+    say(server, external, 'one')
+    await lab.run(5_000)
+    expect(home.forward('udp', 7000, a.address, { lifetime: 10_000 })).toBe(true)
+    say(a, server.address, 'answer')
+    await lab.run(7_000)
+    say(server, external, 'two')
+    await lab.run(100)
+    expect(texts(a)).toEqual(['one', 'two'])
+    expect(server.heard[0]!.from.key).toBe(external.key)
+  })
+
+  test('limited to some lets nobody else in', async () => {
+    const { lab, home, server, a, external } = await forwarded({ allow: ['203.0.113.1'] })
+    say(server, external, 'welcome')
+    say(await open(lab.host('stranger')), external, 'not welcome')
+    await lab.run(100)
+    expect(server.address.ip).toBe('203.0.113.1')
+    expect(texts(a)).toEqual(['welcome'])
+    expect(home.mappings()[0]!.permitted).toEqual(['203.0.113.1/32'])
+  })
+
+  test('is a mapping like any other once it has ended: the same port goes on for what the host sends', async () => {
+    const { lab, home, server, a } = await forwarded({ lifetime: 10_000 })
+    home.unforward('udp', 7000)
+    home.forward('udp', 5000, a.address, { lifetime: 1000 })
+    say(a, server.address, 'before')
+    await lab.run(2000)
+    say(a, server.address, 'after')
+    await lab.run(100)
+    expect(server.heard.map(({ from }) => from.port)).toEqual([5000, 5000])
+    say(await open(lab.host('stranger')), home.addresses[0]!.withPort(5000), 'surprise')
+    await lab.run(100)
+    expect(texts(a)).toEqual([])
   })
 })
 

@@ -8,12 +8,13 @@ import {
   Address,
   type BindOptions,
   type DatagramSocket,
+  type InterfaceAddress,
   type Network,
   type SendFailure,
   type Stream,
   type StreamListener,
 } from '../../src/net/index.ts'
-import { requires } from '../requirements.ts'
+import { type Required, requires } from '../requirements.ts'
 import { makeIdentity } from './tls-identity.ts'
 
 export interface NetworkPair {
@@ -69,7 +70,12 @@ class Ear {
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text)
 const text = (data: Uint8Array): string => new TextDecoder().decode(data)
 
-export function networkSuite(name: string, makePair: () => Promise<NetworkPair> | NetworkPair): void {
+/** `multicast`: what that takes on the link that both addresses are on; false where they are not on one. */
+export function networkSuite(
+  name: string,
+  makePair: () => Promise<NetworkPair> | NetworkPair,
+  multicast: Required | false = { skip: false },
+): void {
   describe(`${name} as a Network`, () => {
     let pair: NetworkPair
     let sockets: DatagramSocket[]
@@ -418,7 +424,119 @@ export function networkSuite(name: string, makePair: () => Promise<NetworkPair> 
       },
     )
 
+    if (multicast !== false) {
+      describe('multicast', () => {
+        const GROUP = '239.255.77.1'
+
+        function link(network: Network, ip: string): InterfaceAddress {
+          return network.interfaces.list().find(({ address }) => address.ip === ip)!
+        }
+
+        function member(port = 0, groups: readonly string[] = [GROUP]): ReturnType<typeof bind> {
+          return bind(pair.b, { port, multicast: { on: link(pair.b, pair.ipOfB), groups } })
+        }
+
+        function sender(): ReturnType<typeof bind> {
+          return bind(pair.a, { ip: pair.ipOfA, multicast: { on: link(pair.a, pair.ipOfA) } })
+        }
+
+        test('reaches each of those that share a port and joined the group', multicast, async () => {
+          const one = await member()
+          const { port } = one.socket.local
+          const other = await member(port)
+          const from = await sender()
+          from.socket.send(bytes('everybody'), Address.of(GROUP, port))
+          await pair.until(Promise.all([one.ear.heard(1), other.ear.heard(1)]))
+          for (const { ear } of [one, other]) {
+            expect(text(ear.received[0]!.data)).toBe('everybody')
+            expect(ear.received[0]!.from.key).toBe(from.socket.local.key)
+          }
+        })
+
+        test('gives each of them bytes of its own', multicast, async () => {
+          const one = await member()
+          const other = await member(one.socket.local.port)
+          const from = await sender()
+          from.socket.send(bytes('mine'), Address.of(GROUP, one.socket.local.port))
+          await pair.until(Promise.all([one.ear.heard(1), other.ear.heard(1)]))
+          one.ear.received[0]!.data.fill(0)
+          expect(text(other.ear.received[0]!.data)).toBe('mine')
+        })
+
+        test('does not reach who joined another group', multicast, async () => {
+          const { socket, ear } = await member()
+          const from = await sender()
+          from.socket.send(bytes('theirs'), Address.of('239.255.77.2', socket.local.port))
+          from.socket.send(bytes('ours'), Address.of(GROUP, socket.local.port))
+          await pair.until(ear.heard(1))
+          await sleep(pair.b, 20)
+          expect(ear.received.map(({ data }) => text(data))).toEqual(['ours'])
+        })
+
+        test('reaches the sender itself when it is a member', multicast, async () => {
+          const { socket, ear } = await member()
+          socket.send(bytes('echo'), Address.of(GROUP, socket.local.port))
+          await pair.until(ear.heard(1))
+          expect(ear.received[0]!.from.ip).toBe(pair.ipOfB)
+        })
+
+        test('is answered to the one who asked, at the address it is bound to', multicast, async () => {
+          const { socket } = await member()
+          const from = await sender()
+          socket.handle({
+            datagram: (_, asker) => socket.send(bytes('here'), asker),
+            sendFailed: () => {},
+            drained: () => {},
+            lost: () => {},
+          })
+          from.socket.send(bytes('who?'), Address.of(GROUP, socket.local.port))
+          await pair.until(from.ear.heard(1))
+          expect(from.ear.received[0]!.from.key).toBe(Address.of(pair.ipOfB, socket.local.port).key)
+        })
+
+        test('shares no port with who has it alone', multicast, async () => {
+          const { socket } = await bind(pair.b, {})
+          expect(await rejection(member(socket.local.port))).toMatchObject({ code: 'ERR_BIND' })
+        })
+
+        test('is refused with ERR_BIND for what is no group, and on a link that is not there', multicast, async () => {
+          expect(await rejection(member(0, ['192.0.2.1']))).toMatchObject({ code: 'ERR_BIND' })
+          const on = { ...link(pair.b, pair.ipOfB), name: 'none0', address: Address.of('192.0.2.77', 0) }
+          expect(await rejection(pair.b.bind({ family: 4, multicast: { on, groups: [GROUP] } }))).toMatchObject({ code: 'ERR_BIND' })
+        })
+      })
+    }
+
     describe('streams', () => {
+      test('come from the address and the port that were asked for', async () => {
+        const accepted: Address[] = []
+        const remote = await listen((stream) => {
+          accepted.push(stream.remote)
+          stream.handle({ data: () => {}, drained: () => {}, closed: () => {} })
+        })
+        const free = await bind(pair.a, { ip: pair.ipOfA })
+        const from = Address.of(pair.ipOfA, free.socket.local.port)
+        const stream = await pair.until(pair.a.streams.dial({ to: remote, from }))
+        expect(stream.local.key).toBe(from.key)
+        await sleep(pair.b, 50)
+        expect(accepted.map(({ key }) => key)).toEqual([from.key])
+        stream.destroy()
+      })
+
+      test('come from any port of the address that was asked for', async () => {
+        const remote = await listen((stream) => stream.handle({ data: () => {}, drained: () => {}, closed: () => {} }))
+        const stream = await pair.until(pair.a.streams.dial({ to: remote, from: Address.of(pair.ipOfA, 0) }))
+        expect(stream.local.ip).toBe(pair.ipOfA)
+        expect(stream.local.port).toBeGreaterThan(0)
+        stream.destroy()
+      })
+
+      test("are refused with ERR_DIAL from somebody else's address", async () => {
+        const remote = await listen(() => {})
+        const error = await rejection(pair.a.streams.dial({ to: remote, from: Address.of('192.0.2.77', 0) }))
+        expect(error).toMatchObject({ code: 'ERR_DIAL', cause: { code: 'EADDRNOTAVAIL' } })
+      })
+
       test('echo what is written, in order, whatever its length', async () => {
         const remote = await listen((stream) => {
           stream.handle({ data: (chunk) => stream.write(chunk), drained: () => {}, closed: () => {} })

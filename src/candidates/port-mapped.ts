@@ -1,0 +1,199 @@
+/**
+ * Port-mapped addresses: every base behind a router has its port mapped, by NAT-PMP, PCP or UPnP, and what packets from outside come in through
+ * becomes a candidate. Toward peers it is a server-reflexive one, as RFC 8445 has no other word. What nobody can prove is on trial: peers of
+ * our kind are asked to check it, and the first check that comes in is the proof.
+ */
+import type { Address, Network, Timer, Timers } from '../net/index.ts'
+import { type Lease, type MappingProtocol, type MappingTerms, type OpenClients, PortMapper, reachOf } from '../pmp/index.ts'
+import type { Transactions } from '../stun/index.ts'
+import type { Base } from './candidate.ts'
+import { MappingProver, targetsOf } from './mapping-proof.ts'
+import type { RelayBase } from './relayed.ts'
+import type { ReflexiveBinding } from './server-reflexive.ts'
+
+/** Milliseconds, at most, that a first result counts among what is gathered at the start. */
+const WAIT = 1_000
+
+export interface PortMappedOptions {
+  readonly network: Network
+  readonly timers: Timers
+  readonly transactions: Transactions
+  readonly openClients: OpenClients
+  readonly terms: MappingTerms
+  /** What servers see now, of all bases. */
+  readonly bindings: () => readonly ReflexiveBinding[]
+  /** Allocations to prove with. */
+  readonly relays: () => readonly RelayBase[]
+  /** What `mapped` says of the base is new. */
+  readonly changed: (base: Base, mapped: readonly MappedAddress[]) => void
+  /** `pending` is false from now on. */
+  readonly settled: () => void
+}
+
+/** An address to offer, or to have tried. */
+export interface MappedAddress {
+  readonly address: Address
+  /** The protocol and the router, e.g. `pcp 192.168.1.1`. */
+  readonly by: string
+  readonly mapping: 'proven' | 'trial'
+}
+
+/** What one router does for one of our ports. */
+export interface MappingStatus {
+  /** Our address. */
+  readonly internal: string
+  /** Undefined where there is none. */
+  readonly router: string | undefined
+  /** `asked`: no answer yet. `mapped`: granted, and not known to be dead. `none`: see `failure`. */
+  readonly state: 'asked' | 'mapped' | 'none'
+  readonly protocol: MappingProtocol | undefined
+  /** The address that the router says it mapped. */
+  readonly external: string | undefined
+  /** The address that packets from outside came in at; undefined while none has. */
+  readonly proven: string | undefined
+  /**
+   * What the router's own word for its address shows: `private` and `shared` (RFC 6598, a carrier's) mean another NAT behind it, `other` that
+   * servers see us elsewhere, `untold` that it does not know.
+   */
+  readonly reach: 'public' | 'other' | 'private' | 'shared' | 'untold' | undefined
+  /** Milliseconds; `Infinity` where it stands until it is deleted. */
+  readonly expiresIn: number | undefined
+  /** Why there is no mapping. */
+  readonly failure: string | undefined
+}
+
+export class PortMappedGatherer {
+  readonly #options: PortMappedOptions
+  readonly #mapper: PortMapper
+  readonly #prover: MappingProver
+  readonly #leases = new Map<Lease, Base>()
+  /** Until the end of the wait. */
+  #waiting: Timer | undefined
+  #waited = false
+
+  constructor(options: PortMappedOptions) {
+    this.#options = options
+    const { network, timers, transactions, openClients, terms, bindings, relays } = options
+    this.#prover = new MappingProver({ timers, transactions, bindings, relays })
+    this.#mapper = new PortMapper({
+      network,
+      timers,
+      openClients,
+      terms,
+      prove: (grant, request) => {
+        const [, base] = [...this.#leases].find(([lease]) => lease.request === request) ?? []
+        return base === undefined ? Promise.resolve({ kind: 'unknown' }) : this.#prover.prove(base, grant)
+      },
+      changed: (lease) => this.#changed(lease),
+    })
+  }
+
+  /** A first result is awaited, and may still be waited for. */
+  get pending(): boolean {
+    return this.#waiting !== undefined
+  }
+
+  get status(): readonly MappingStatus[] {
+    return [...this.#leases].map(([lease, base]) => this.#statusOf(lease, base))
+  }
+
+  addBase(base: Base): void {
+    const { scope } = base.address
+    if (scope === 'loopback' || scope === 'link-local') return
+    const lease = this.#mapper.add({ transport: 'udp', internal: base.address })
+    this.#leases.set(lease, base)
+    if (this.#waited) return
+    this.#waited = true
+    this.#waiting = this.#options.timers.after(WAIT, () => this.#settle())
+  }
+
+  removeBase(base: Base): void {
+    for (const [lease, other] of this.#leases) {
+      if (other !== base) continue
+      this.#leases.delete(lease)
+      void this.#mapper.remove(lease)
+    }
+  }
+
+  networkChanged(): void {
+    this.#mapper.networkChanged()
+  }
+
+  /** Somebody is there to prove with who was not before, or servers see something else. */
+  proversChanged(): void {
+    for (const lease of this.#leases.keys()) {
+      if (this.#prover.able) lease.proveAgain()
+      this.#changed(lease)
+    }
+  }
+
+  /** Nothing seems to come in at this base. */
+  doubt(base: Base): void {
+    this.#mapper.doubt(base.address)
+  }
+
+  /** A peer's check to this address has come in. It counts for what is on trial there, and for nothing else that a peer may say. */
+  reached(base: Base, address: Address): void {
+    for (const [lease, other] of this.#leases) {
+      if (other === base && this.#mappedOf(lease, base).some((mapped) => mapped.mapping === 'trial' && mapped.address.equals(address)))
+        lease.proven(address)
+    }
+  }
+
+  sendFailed(base: Base, to: Address): void {
+    this.#prover.sendFailed(base, to)
+  }
+
+  /** Deletes what was mapped, within a second. Never rejects. */
+  async close(): Promise<void> {
+    this.#leases.clear()
+    this.#waiting?.cancel()
+    await this.#mapper.close()
+  }
+
+  #changed(lease: Lease): void {
+    const base = this.#leases.get(lease)
+    if (base !== undefined) this.#options.changed(base, this.#mappedOf(lease, base))
+    if (this.#waiting !== undefined && [...this.#leases.keys()].every(({ settled }) => settled)) this.#settle()
+  }
+
+  #settle(): void {
+    this.#waiting?.cancel()
+    this.#waiting = undefined
+    this.#options.settled()
+  }
+
+  #mappedOf({ grant, external, router }: Lease, base: Base): readonly MappedAddress[] {
+    // The address of an IPv6 base is the same inside and outside, and a host candidate already.
+    if (grant === undefined || grant.internal.family === 6) return []
+    const by = `${grant.protocol} ${router?.uplink.router.host}`
+    if (external !== undefined) return [{ address: external, by, mapping: 'proven' }]
+    // Nobody's path should depend on what we will know ourselves in a moment.
+    if (this.#prover.able) return []
+    return targetsOf(grant, this.#seenOf(base)).map((address) => ({ address, by, mapping: 'trial' }))
+  }
+
+  #seenOf(base: Base): readonly Address[] {
+    return this.#options
+      .bindings()
+      .flatMap((binding) => (binding.base === base && binding.failure === undefined ? (binding.mapped ?? []) : []))
+  }
+
+  #statusOf(lease: Lease, base: Base): MappingStatus {
+    const { grant, external, failure, router, settled, expiresAt } = lease
+    const seen = this.#seenOf(base)
+    const reach = grant === undefined ? undefined : reachOf(grant.external)
+    const other = reach === 'public' && seen.length > 0 && grant?.internal.family === 4 && !seen.some((one) => one.sameIp(grant.external))
+    return {
+      internal: base.address.key,
+      router: router?.uplink.router.host,
+      state: grant !== undefined ? 'mapped' : settled ? 'none' : 'asked',
+      protocol: grant?.protocol,
+      external: grant?.external.key,
+      proven: external?.key,
+      reach: other ? 'other' : reach,
+      expiresIn: grant === undefined ? undefined : Math.max(0, expiresAt - this.#options.timers.now()),
+      failure: failure?.message,
+    }
+  }
+}

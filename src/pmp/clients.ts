@@ -1,0 +1,29 @@
+/** The clients of the three protocols for one uplink. They are loaded when the first mapping is asked for: most programs ask for none. */
+import type { MappingClient } from './protocol.ts'
+import type { OpenClients } from './router.ts'
+
+/** PCP and NAT-PMP share a socket. NAT-PMP is for IPv4 alone (RFC 6886 1). */
+export const openClients: OpenClients = async (options, { protocols, description }) => {
+  const wanted = new Set(protocols)
+  const [pxp, upnp] = await Promise.all([
+    wanted.has('pcp') || wanted.has('nat-pmp') ? openPxp(options) : undefined,
+    wanted.has('upnp') ? import('./upnp/index.ts').then(({ UpnpClient }) => new UpnpClient({ ...options, description })) : undefined,
+  ])
+  const clients: readonly (MappingClient | undefined)[] = [
+    wanted.has('pcp') ? pxp?.pcp : undefined,
+    wanted.has('nat-pmp') ? pxp?.natPmp : undefined,
+    upnp,
+  ]
+  return {
+    clients: clients.filter((client) => client !== undefined),
+    close: () => {
+      pxp?.close()
+      upnp?.close()
+    },
+  }
+}
+
+async function openPxp(options: Parameters<OpenClients>[0]): Promise<Awaited<ReturnType<typeof import('./pxp/index.ts').openPxp>>> {
+  const { openPxp: open } = await import('./pxp/index.ts')
+  return open(options)
+}

@@ -1,0 +1,188 @@
+/**
+ * Port mappings of one program: leases for its ports, at the routers behind its addresses, kept in step with the interfaces and default
+ * routes. One lease for each port and transport, whoever asks for it.
+ */
+import type { Address, Network, Timer, Timers } from '../net/index.ts'
+import { Lease } from './lease.ts'
+import { nobodyProves, type Prove } from './proof.ts'
+import type { MappingClient, MappingTransport } from './protocol.ts'
+import { type OpenClients, Router } from './router.ts'
+import type { MappingTerms } from './terms.ts'
+import { findUplinks, uplinkKey } from './uplinks.ts'
+
+/** Milliseconds: a default route may change where no address does. */
+const ROUTE_INTERVAL = 60_000
+/** Milliseconds that deleting may take when somebody waits for it. */
+const FAREWELL = 1_000
+
+export interface PortMapperOptions {
+  readonly network: Network
+  readonly timers: Timers
+  readonly openClients: OpenClients
+  readonly terms: MappingTerms
+  /** Nobody does by default. */
+  readonly prove?: Prove
+  readonly changed: (lease: Lease) => void
+}
+
+export interface LeaseWish {
+  readonly transport: MappingTransport
+  /** Ours. With an unspecified IP the address of the best default route is meant. */
+  readonly internal: Address
+  /** The internal one by default: only then what the socket sends itself leaves from the mapped port, too. */
+  readonly externalPort?: number
+  readonly exact?: boolean
+  readonly allow?: readonly string[]
+}
+
+export class PortMapper {
+  readonly #options: PortMapperOptions
+  readonly #routers = new Map<string, Router>()
+  readonly #leases = new Map<string, Lease>()
+  #updating: Promise<void> = Promise.resolve()
+  #routeTimer: Timer | undefined
+  #unwatch: (() => void) | undefined
+  #closed = false
+
+  constructor(options: PortMapperOptions) {
+    this.#options = options
+  }
+
+  get leases(): readonly Lease[] {
+    return [...this.#leases.values()]
+  }
+
+  /** The same lease if asked again. */
+  add(wish: LeaseWish): Lease {
+    const { timers, network, prove = nobodyProves, terms, changed } = this.#options
+    const key = `${wish.transport} ${wish.internal.key}`
+    const known = this.#leases.get(key)
+    if (known !== undefined) return known
+    const { transport, internal, exact, allow, externalPort = internal.port } = wish
+    const lease = new Lease({
+      timers,
+      random: network.random,
+      prove,
+      changed,
+      request: {
+        transport,
+        internal,
+        externalPort,
+        lifetime: terms.lifetime,
+        ...(exact === undefined ? {} : { exact }),
+        ...(allow === undefined ? {} : { allow }),
+      },
+    })
+    this.#leases.set(key, lease)
+    this.#update((one) => one === lease)
+    return lease
+  }
+
+  /** Deletes the mapping. Never rejects. */
+  async remove(lease: Lease): Promise<void> {
+    for (const [key, other] of this.#leases) if (other === lease) this.#leases.delete(key)
+    await lease.release()
+  }
+
+  /** Notices by itself when addresses change. */
+  follow(): void {
+    this.#unwatch ??= this.#options.network.interfaces.watch(() => this.networkChanged())
+  }
+
+  /** Addresses or routes changed, or another network lies behind the same ones. */
+  networkChanged(): void {
+    this.#update(() => true)
+  }
+
+  /** Nothing seems to come in at this address. */
+  doubt(internal: Address): void {
+    for (const lease of this.leases) if (lease.request.internal.key === internal.key) lease.doubt()
+  }
+
+  /** Deletes what was mapped, within a second. Never rejects. Idempotent. */
+  async close(): Promise<void> {
+    if (this.#closed) return
+    this.#closed = true
+    this.#unwatch?.()
+    this.#routeTimer?.cancel()
+    const released = Promise.all(this.leases.map((lease) => lease.release()))
+    this.#leases.clear()
+    await this.#within(released)
+    for (const router of this.#routers.values()) router.close()
+    this.#routers.clear()
+  }
+
+  /** One at a time; the last one sees the routes as they are then. @param which leases are to ask even if their router is the same */
+  #update(which: (lease: Lease) => boolean): void {
+    this.#updating = this.#updating.then(() => this.#fit(which))
+  }
+
+  async #fit(which: (lease: Lease) => boolean): Promise<void> {
+    const { network, timers } = this.#options
+    if (this.#closed) return
+    const uplinks = await findUplinks(network)
+    if (this.#closed) return
+    this.#routeTimer?.cancel()
+    this.#routeTimer = timers.after(ROUTE_INTERVAL, () => this.#update(() => false))
+    const present = new Map(uplinks.map((uplink) => [uplinkKey(uplink), uplink]))
+    const gone = [...this.#routers].filter(([key]) => !present.has(key))
+    for (const [key, uplink] of present) {
+      if (!this.#routers.has(key)) this.#routers.set(key, this.#router(uplink))
+    }
+    for (const [key] of gone) this.#routers.delete(key)
+    const left = this.#leave(new Set(gone.map(([, router]) => router)))
+    for (const lease of this.leases) {
+      const router = this.#routerFor(lease)
+      if (lease.router !== router || !lease.asked) lease.moveTo(router)
+      else if (which(lease)) lease.recheck()
+    }
+    void left.then(() => {
+      for (const [, router] of gone) router.close()
+    })
+  }
+
+  /**
+   * Deletes what routers granted that are not the way out any more, where they may still be on the link. Where our address is gone, too, the
+   * mapping ends with its time: whoever has the router's address now need not be who granted it.
+   */
+  async #leave(gone: ReadonlySet<Router>): Promise<void> {
+    const own = new Set(this.#options.network.interfaces.list().map(({ address }) => address.key))
+    const still = this.leases.filter(({ router }) => router !== undefined && gone.has(router) && own.has(router.uplink.local.address.key))
+    await this.#within(Promise.all(still.map((lease) => lease.release())))
+  }
+
+  /** What is slower than a farewell may take is left alone. */
+  async #within(work: Promise<unknown>): Promise<void> {
+    let late: Timer | undefined
+    await Promise.race([
+      work,
+      new Promise<void>((resolve) => {
+        late = this.#options.timers.after(FAREWELL, resolve)
+      }),
+    ])
+    late?.cancel()
+  }
+
+  #router(uplink: Router['uplink']): Router {
+    const { network, timers, openClients, terms } = this.#options
+    return new Router({
+      network,
+      timers,
+      uplink,
+      terms,
+      openClients,
+      restarted: (client: MappingClient) => {
+        for (const lease of this.leases) lease.restarted(client)
+      },
+    })
+  }
+
+  #routerFor({ request: { internal } }: Lease): Router | undefined {
+    for (const router of this.#routers.values()) {
+      const { local } = router.uplink
+      const meant = internal.scope === 'unspecified' ? local.address.family === internal.family : local.address.sameIp(internal)
+      if (meant) return router
+    }
+    return undefined
+  }
+}

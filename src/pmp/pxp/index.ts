@@ -1,0 +1,1 @@
+export { openPxp, type Pxp, type PxpDrops, type PxpOptions } from './open.ts'
