@@ -18,6 +18,9 @@ const PORT = 4_001
 /** Milliseconds. What is waited for takes a fraction of it; many at a time share the processor. */
 const PATIENCE = 20_000
 
+/** Milliseconds that a router has run before it starts anew. */
+const UPTIME = 4_000
+
 const told: string[] = []
 
 /** A home whose router maps ports. */
@@ -112,6 +115,8 @@ describe('port mapping on a real router', requires(NEEDS), () => {
       const { router, host, daemon } = await mappedHome(`restart-${via}-${family}`, options)
       const peer = map(host, { family })
       await peer.mapped()
+      // Its clock has to have come further than any doubt about clocks (RFC 6887 8.5).
+      await delay(UPTIME)
       await daemon.kill()
       await delay(1_000)
       await daemon.start()
