@@ -22,6 +22,7 @@ import { Offer } from './offer.ts'
 import { type CheckedOptions, type CheckedServer, checkOptions, isDgram, type TraversalOptions } from './options.ts'
 import { openClients } from './pmp/index.ts'
 import { Session, type SessionHost } from './session.ts'
+import { candidateLines } from './signal/index.ts'
 import { Transactions } from './stun/index.ts'
 import { describeNats, describeRelay, describeServer, natStatus, serverStatus, type TraversalStatus } from './traversal-status.ts'
 
@@ -185,7 +186,7 @@ export class Traversal {
     const { all, refused } = this.#bases
     return {
       sockets: all.map(({ address }) => address.key),
-      candidates: this.#offer.candidates.map(formatCandidate),
+      candidates: candidateLines(this.#offer.candidates).candidates,
       refused,
       servers: serverStatus(this.#unresolved, this.#gatherer.bindings),
       relays: this.#relays.status,

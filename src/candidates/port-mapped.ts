@@ -168,6 +168,8 @@ export class PortMappedGatherer {
     if (grant === undefined || grant.internal.family === 6) return []
     const by = `${grant.protocol} ${router?.uplink.router.host}`
     if (external !== undefined) return [{ address: external, by, mapping: 'proven' }]
+    // Nobody's path should depend on what we will know ourselves in a moment.
+    if (this.#prover.able) return []
     return targetsOf(grant, this.#seenOf(base)).map((address) => ({ address, by, mapping: 'trial' }))
   }
 
