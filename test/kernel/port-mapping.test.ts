@@ -137,6 +137,7 @@ describe('port mapping on a real router', requires(NEEDS), () => {
       const { router, host, daemon } = await mappedHome('renumbered')
       const peer = map(host)
       await peer.mapped()
+      await delay(UPTIME)
       const ip4 = router.ip4.replace(/\d+$/, '77')
       const from = Date.now()
       await daemon.renumber(ip4)
