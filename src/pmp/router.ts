@@ -18,6 +18,7 @@ export interface RouterOptions {
 export class Router {
   readonly uplink: Uplink
   readonly #options: RouterOptions
+  readonly #work = new Map<string, Set<Promise<unknown>>>()
   #clients: Promise<readonly MappingClient[]> | undefined
   #closed = false
 
@@ -29,15 +30,31 @@ export class Router {
   /** Rejects with SallyportError `ERR_BIND`; asked again, it tries again. */
   async clients(): Promise<readonly MappingClient[]> {
     const { network, timers, uplink, terms, openClients, restarted } = this.#options
-    this.#clients ??= openClients({ network, timers, uplink, restarted }, terms)
+    const opening = this.#clients ?? openClients({ network, timers, uplink, restarted }, terms)
+    this.#clients = opening
     try {
-      const clients = await this.#clients
+      const clients = await opening
       if (this.#closed) for (const client of clients) client.close()
       return clients
     } catch (error) {
-      this.#clients = undefined
+      if (this.#clients === opening) this.#clients = undefined
       throw error
     }
+  }
+
+  /** Something that changes what the router has mapped for this port of ours, or may do so yet. Must not reject. */
+  track(port: string, work: Promise<unknown>): void {
+    const all = this.#work.get(port) ?? new Set()
+    this.#work.set(port, all.add(work))
+    void work.then(() => {
+      all.delete(work)
+      if (all.size === 0 && this.#work.get(port) === all) this.#work.delete(port)
+    })
+  }
+
+  /** Resolves when all that is under way for this port is over: what it deletes must not be what is asked for next. */
+  async idle(port: string): Promise<void> {
+    await Promise.all(this.#work.get(port) ?? [])
   }
 
   /** What is mapped stays. Idempotent. */
