@@ -37,12 +37,17 @@ export interface LeaseWish {
 
 export class PortMapper {
   readonly #options: PortMapperOptions
-  readonly #routers = new Map<string, Router>()
+  /** In the order of the default routes. */
+  #routers: ReadonlyMap<string, Router> = new Map()
+  /** Those that are not the way out any more, until what they granted is deleted. */
+  readonly #left = new Set<Router>()
+  /** Deletions under way of leases that are not ours any more. */
+  readonly #removed = new Set<Promise<void>>()
   readonly #leases = new Map<string, Lease>()
   #updating: Promise<void> = Promise.resolve()
   #routeTimer: Timer | undefined
   #unwatch: (() => void) | undefined
-  #closed = false
+  #closing: Promise<void> | undefined
 
   constructor(options: PortMapperOptions) {
     this.#options = options
@@ -81,7 +86,10 @@ export class PortMapper {
   /** Deletes the mapping. Never rejects. */
   async remove(lease: Lease): Promise<void> {
     for (const [key, other] of this.#leases) if (other === lease) this.#leases.delete(key)
-    await lease.release()
+    const released = lease.release()
+    this.#removed.add(released)
+    await released
+    this.#removed.delete(released)
   }
 
   /** Notices by itself when addresses change. */
@@ -100,16 +108,19 @@ export class PortMapper {
   }
 
   /** Deletes what was mapped, within a second. Never rejects. Idempotent. */
-  async close(): Promise<void> {
-    if (this.#closed) return
-    this.#closed = true
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  async #close(): Promise<void> {
     this.#unwatch?.()
     this.#routeTimer?.cancel()
-    const released = Promise.all(this.leases.map((lease) => lease.release()))
+    const released = Promise.all([...this.#removed, ...this.leases.map((lease) => lease.release())])
     this.#leases.clear()
     await this.#within(released)
-    for (const router of this.#routers.values()) router.close()
-    this.#routers.clear()
+    for (const router of [...this.#routers.values(), ...this.#left]) router.close()
+    this.#routers = new Map()
   }
 
   /** One at a time; the last one sees the routes as they are then. @param which leases are to ask even if their router is the same */
@@ -119,36 +130,43 @@ export class PortMapper {
 
   async #fit(which: (lease: Lease) => boolean): Promise<void> {
     const { network, timers } = this.#options
-    if (this.#closed) return
+    if (this.#closing !== undefined) return
     const uplinks = await findUplinks(network)
-    if (this.#closed) return
+    if (this.#closing !== undefined) return
     this.#routeTimer?.cancel()
     this.#routeTimer = timers.after(ROUTE_INTERVAL, () => this.#update(() => false))
-    const present = new Map(uplinks.map((uplink) => [uplinkKey(uplink), uplink]))
-    const gone = [...this.#routers].filter(([key]) => !present.has(key))
-    for (const [key, uplink] of present) {
-      if (!this.#routers.has(key)) this.#routers.set(key, this.#router(uplink))
-    }
-    for (const [key] of gone) this.#routers.delete(key)
-    const left = this.#leave(new Set(gone.map(([, router]) => router)))
+    const before = this.#routers
+    const routers = new Map(
+      uplinks.map((uplink) => {
+        const key = uplinkKey(uplink)
+        return [key, before.get(key) ?? this.#router(uplink)]
+      }),
+    )
+    this.#routers = routers
+    const moving = this.leases.filter((lease) => !lease.asked || lease.router !== this.#routerFor(lease))
+    const released = this.#release(moving)
     for (const lease of this.leases) {
-      const router = this.#routerFor(lease)
-      if (lease.router !== router || !lease.asked) lease.moveTo(router)
+      if (moving.includes(lease)) lease.moveTo(this.#routerFor(lease))
       else if (which(lease)) lease.recheck()
     }
-    void left.then(() => {
-      for (const [, router] of gone) router.close()
-    })
+    for (const [key, router] of before) if (!routers.has(key)) void this.#leave(router, released)
   }
 
   /**
-   * Deletes what routers granted that are not the way out any more, where they may still be on the link. Where our address is gone, too, the
-   * mapping ends with its time: whoever has the router's address now need not be who granted it.
+   * Deletes what was granted by routers that are not the way out any more, where they may still be on the link. Where our address is gone, too,
+   * the mapping ends with its time: whoever has the router's address now need not be who granted it.
    */
-  async #leave(gone: ReadonlySet<Router>): Promise<void> {
+  async #release(leases: readonly Lease[]): Promise<void> {
     const own = new Set(this.#options.network.interfaces.list().map(({ address }) => address.key))
-    const still = this.leases.filter(({ router }) => router !== undefined && gone.has(router) && own.has(router.uplink.local.address.key))
+    const still = leases.filter(({ router }) => router !== undefined && own.has(router.uplink.local.address.key))
     await this.#within(Promise.all(still.map((lease) => lease.release())))
+  }
+
+  async #leave(router: Router, released: Promise<void>): Promise<void> {
+    this.#left.add(router)
+    await released
+    this.#left.delete(router)
+    router.close()
   }
 
   /** What is slower than a farewell may take is left alone. */
