@@ -15,13 +15,23 @@ import {
   openClients,
   PortMapper,
   type Proof,
+  type RouterSurvey,
+  surveyRouters as survey,
 } from './pmp/index.ts'
 import { SafeEmitter } from './safe-emitter.ts'
 
+export type {
+  MappingProtocol,
+  MappingTransport,
+  ProtocolAnswer,
+  ProtocolFailure,
+  ProtocolSurvey,
+  Reach,
+  RouterSurvey,
+} from './pmp/index.ts'
+
 /** Milliseconds that `verify` may take. */
 const VERIFY_MOST = 30_000
-
-export type { MappingProtocol, MappingTransport } from './pmp/index.ts'
 
 export interface MapPortOptions {
   /** `udp` by default. */
@@ -92,6 +102,26 @@ export async function mapPort(options: MapPortOptions): Promise<PortMapping> {
     signal?.removeEventListener('abort', aborted)
   }
   return mapping
+}
+
+export interface SurveyRoutersOptions {
+  /** Ends it. */
+  readonly signal?: AbortSignal
+  /** The operating system by default, or a host of `sallyport/lab`. */
+  readonly network?: Network
+}
+
+/**
+ * What the routers here offer: the one on each default route, IPv4 and IPv6, is asked in every protocol, all at once, and nothing is mapped. Takes
+ * about 4 s where one of them does not answer. That a router answers does not mean that what it maps lets packets in: see `verify` of `mapPort`.
+ * Rejects with TypeError for options that make no sense, and with the signal's reason.
+ */
+export async function surveyRouters(options: SurveyRoutersOptions = {}): Promise<readonly RouterSurvey[]> {
+  if (typeof options !== 'object' || options === null) throw new TypeError('surveyRouters takes an object of options')
+  const { signal, network = nodeNetwork(), ...others } = options
+  for (const name of Object.keys(others)) throw new TypeError(`option ${name} is not known; there are signal, network`)
+  if (signal !== undefined && !(signal instanceof AbortSignal)) throw new TypeError('option signal is not an AbortSignal')
+  return survey(network, signal === undefined ? {} : { signal })
 }
 
 /** A port that is open on the router. */

@@ -24,7 +24,15 @@ import { openClients } from './pmp/index.ts'
 import { Session, type SessionHost } from './session.ts'
 import { candidateLines } from './signal/index.ts'
 import { Transactions } from './stun/index.ts'
-import { describeNats, describeRelay, describeServer, natStatus, serverStatus, type TraversalStatus } from './traversal-status.ts'
+import {
+  describeMapping,
+  describeNats,
+  describeRelay,
+  describeServer,
+  natStatus,
+  serverStatus,
+  type TraversalStatus,
+} from './traversal-status.ts'
 
 /** Milliseconds before a name without an answer is looked up again, doubling. */
 const LOOKUP_FIRST = 5_000
@@ -241,6 +249,9 @@ export class Traversal {
       get servers() {
         const { servers, relays, nats } = self.status()
         return [...servers.map(describeServer), ...relays.map(describeRelay), ...describeNats(nats)]
+      },
+      get mappings() {
+        return (self.#mapped?.status ?? []).map(describeMapping)
       },
       get missing() {
         const { servers, relays } = self.status()
