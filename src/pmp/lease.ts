@@ -56,7 +56,7 @@ export class Lease {
   #renewing: Renewal | undefined
   /** Whatever is under way was asked before something changed. */
   #again = false
-  #proving: { again: boolean } | undefined
+  #proving: object | undefined
   #renewal: Timer | undefined
   #watch: Timer | undefined
   #retry: Timer | undefined
@@ -158,9 +158,11 @@ export class Lease {
     this.#look()
   }
 
-  /** Somebody is there to prove it who was not before. */
+  /** Somebody is there to prove it who was not before: what those before are at may take seconds. */
   proveAgain(): void {
-    if (this.#proof.kind !== 'proven') void this.#prove()
+    if (this.#proof.kind === 'proven') return
+    this.#proving = undefined
+    void this.#prove()
   }
 
   /** A packet from outside has come in through it, somebody else says. */
@@ -304,17 +306,13 @@ export class Lease {
   async #prove(): Promise<void> {
     const grant = this.#grant
     if (grant === undefined) return
-    if (this.#proving !== undefined) {
-      this.#proving.again = true
-      return
-    }
-    const proving = { again: false }
+    if (this.#proving !== undefined) return
+    const proving = {}
     this.#proving = proving
     const proof = await this.#options.prove(grant, this.request)
     if (this.#proving !== proving) return
     this.#proving = undefined
     this.#judge(proof)
-    if (proving.again) this.proveAgain()
   }
 
   #judge(proof: Proof): void {

@@ -136,15 +136,12 @@ describe('proof', () => {
     expect([lease.proof, router.requests.length]).toEqual(['proven', 1])
   })
 
-  it('it is tried again, once, when somebody is there to prove it', async () => {
-    let [kind, tried]: [Proof['kind'], number] = ['unknown', 0]
-    const prove = (): Proof['kind'] => {
-      tried++
-      return kind
-    }
+  it('it is tried again when somebody is there to prove it, whatever those before are still at, and no more once it is proven', async () => {
+    let tried = 0
+    const prove = (): Proof['kind'] | Promise<Proof['kind']> => (++tried === 1 ? new Promise(() => {}) : 'proven')
     const { lease, lab } = await leased({ prove })
-    kind = 'proven'
-    for (let i = 0; i < 10; i++) lease.proveAgain()
+    expect([lease.proof, tried]).toEqual(['unknown', 1])
+    lease.proveAgain()
     await lab.run(100)
     expect([lease.proof, tried]).toEqual(['proven', 2])
     lease.proveAgain()
