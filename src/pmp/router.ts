@@ -52,9 +52,10 @@ export class Router {
     })
   }
 
-  /** Resolves when all that is under way for this port is over: what it deletes must not be what is asked for next. */
-  async idle(port: string): Promise<void> {
-    await Promise.all(this.#work.get(port) ?? [])
+  /** Resolves when all that is under way for this port, or for all, is over: what it deletes must not be what is asked for next. */
+  async idle(port?: string): Promise<void> {
+    const works = port === undefined ? [...this.#work.values()] : [this.#work.get(port) ?? []]
+    await Promise.all(works.flatMap((work) => [...work]))
   }
 
   /** What is mapped stays. Idempotent. */
