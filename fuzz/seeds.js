@@ -16,6 +16,7 @@ import { ANNOUNCED, FITTING, honest, IPV6, LATER, MUCH_LATER, ROUTER } from './t
 import { FORGED, MALLORY, MALLORY_STREAM, NEWCOMER, PEER as RELAYED_PEER, STRANGER } from './targets/relay-server.js'
 import { MOMENTS as SIGNAL_MOMENTS, STRUCTURED } from './targets/signals.js'
 import { KEYS } from './targets/stun.js'
+import { ACTION, KINDS, RECORD } from './targets/upnp.js'
 
 /** @param {string} target @param {string} name @param {Uint8Array | string} data */
 function write(target, name, data) {
@@ -348,4 +349,78 @@ write(
     1,
     [0, 4].map((source) => ({ source, how: FITTING | LATER, data: routerSays.mapped })),
   ),
+)
+write('relay-client', 'data-of-a-stranger', inputOf(3, [{ source: 2, how: 0, data: inChannel }]))
+
+// ── upnp: what it is, where from or in what pieces, then the text ──
+
+/** @param {string} name @param {number} kind @param {number} detail @param {...string} texts */
+function writeUpnp(name, kind, detail, ...texts) {
+  write('upnp', name, Buffer.concat([Buffer.of(kind, detail), Buffer.from(texts.join(String.fromCharCode(RECORD)))]))
+}
+
+const gatewayType = 'urn:schemas-upnp-org:device:InternetGatewayDevice:1'
+const usn = `uuid:11111111-2222-3333-4444-555555555555::${gatewayType}`
+const answer = (/** @type {string} */ location) =>
+  `HTTP/1.1 200 OK\r\nST: ${gatewayType}\r\nUSN: ${usn}\r\nLOCATION: ${location}\r\nBOOTID.UPNP.ORG: 1\r\n\r\n`
+const notice = (/** @type {string} */ word, /** @type {number} */ boot) =>
+  `NOTIFY * HTTP/1.1\r\nNT: ${gatewayType}\r\nNTS: ssdp:${word}\r\nUSN: ${usn}\r\nLOCATION: http://192.168.1.1:5000/d.xml\r\nBOOTID.UPNP.ORG: ${boot}\r\n\r\n`
+const service = (/** @type {string} */ type, /** @type {string} */ control) =>
+  `<service><serviceType>urn:${type}</serviceType><controlURL>${control}</controlURL></service>`
+const soap = (/** @type {string} */ body) => `<?xml version="1.0"?><s:Envelope xmlns:s="x"><s:Body>${body}</s:Body></s:Envelope>`
+
+writeUpnp('answers-router', KINDS.answers, 0, answer('http://192.168.1.1:5000/d.xml'), answer('http://192.168.1.1:5000/e.xml'))
+writeUpnp(
+  'answers-others',
+  KINDS.answers,
+  0b11100100,
+  ...['192.168.1.1', '192.168.1.7', '203.0.113.9', '127.0.0.1'].map((ip) => answer(`http://${ip}:80/`)),
+)
+writeUpnp(
+  'answers-elsewhere',
+  KINDS.answers,
+  0,
+  ...['https://192.168.1.1/', 'http://192.168.1.1@203.0.113.9/', 'http://router.lan/', 'http://192.168.1.1:0/'].map(answer),
+)
+writeUpnp('announcements-boots', KINDS.announcements, 0, notice('alive', 1), notice('alive', 2), notice('alive', 3))
+writeUpnp('announcements-goodbye', KINDS.announcements, 0, notice('alive', 1), notice('byebye', 1), notice('update', 1), notice('alive', 1))
+writeUpnp('announcements-strangers', KINDS.announcements, 0b11101101, notice('alive', 1), notice('alive', 2), notice('byebye', 3))
+writeUpnp('http-length', KINDS.http, 6, 'HTTP/1.1 200 OK\r\nServer: x\r\nContent-Length: 5\r\n\r\nhello')
+writeUpnp(
+  'http-chunked',
+  KINDS.http,
+  2,
+  'HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3;x=y\r\nhel\r\n2\r\nlo\r\n0\r\nA: b\r\n\r\n',
+)
+writeUpnp('http-until-end', KINDS.http, 0, 'HTTP/1.0 500 Error\n\nhello')
+writeUpnp('http-redirect', KINDS.http, 30, 'HTTP/1.1 302 Found\r\nLocation: http://203.0.113.9/\r\nContent-Length: 0\r\n\r\n')
+writeUpnp(
+  'description',
+  KINDS.description,
+  0,
+  `<?xml version="1.0"?><root><URLBase>http://192.168.1.1:81/b/</URLBase><device><manufacturer>A &amp; B</manufacturer><modelName>C</modelName><serviceList>${[
+    service('schemas-upnp-org:service:WANIPConnection:2', '/ctl'),
+    service('schemas-upnp-org:service:WANIPv6FirewallControl:1', 'http://192.168.1.1:82/fw'),
+    service('dslforum-org:service:WANPPPConnection:1', 'ctl?x=y'),
+    service('schemas-upnp-org:service:WANIPConnection:1', 'http://203.0.113.9/'),
+  ].join('')}</serviceList></device></root>`,
+)
+writeUpnp('description-bomb', KINDS.description, 0, '<!DOCTYPE a [<!ENTITY b "bb"><!ENTITY c "&b;&b;">]><root><device>&c;</device></root>')
+writeUpnp(
+  'soap-response',
+  KINDS.soap,
+  0,
+  soap(`<u:${ACTION}Response xmlns:u="y"><NewReservedPort>5001</NewReservedPort><a/></u:${ACTION}Response>`),
+)
+writeUpnp(
+  'soap-fault',
+  KINDS.soap,
+  0,
+  soap('<s:Fault><faultcode>s:Client</faultcode><detail><UPnPError><errorCode>718</errorCode></UPnPError></detail></s:Fault>'),
+)
+writeUpnp(
+  'soap-proto',
+  KINDS.soap,
+  0,
+  soap(`<${ACTION}Response __proto__="1"><__proto__><polluted>1</polluted></__proto__><![CDATA[&x;]]>&#65;</${ACTION}Response>`),
 )

@@ -22,6 +22,7 @@ import { Offer } from './offer.ts'
 import { type CheckedOptions, type CheckedServer, checkOptions, isDgram, type TraversalOptions } from './options.ts'
 import { openClients } from './pmp/index.ts'
 import { Session, type SessionHost } from './session.ts'
+import { candidateLines } from './signal/index.ts'
 import { Transactions } from './stun/index.ts'
 import { describeNats, describeRelay, describeServer, natStatus, serverStatus, type TraversalStatus } from './traversal-status.ts'
 
@@ -56,7 +57,7 @@ export class Traversal {
   readonly #demultiplexer: Demultiplexer
   readonly #bases: Bases
   readonly #relays: RelayGatherer
-  readonly #mapped: PortMappedGatherer | undefined
+  readonly #mapped: PortMappedGatherer<HostBase> | undefined
   #stopHeeding: (() => void) | undefined
   readonly #offer = new Offer((candidate) => this.#candidateAdded(candidate))
   readonly #sessions = new Map<string, Session>()
@@ -182,10 +183,10 @@ export class Traversal {
 
   /** Reads memory only. */
   status(): TraversalStatus {
-    const { all, refused } = this.#bases
+    const { all, addresses, refused } = this.#bases
     return {
-      sockets: all.map(({ address }) => address.key),
-      candidates: this.#offer.candidates.map(formatCandidate),
+      sockets: addresses.map(({ key }) => key),
+      candidates: candidateLines(this.#offer.candidates).candidates,
       refused,
       servers: serverStatus(this.#unresolved, this.#gatherer.bindings),
       relays: this.#relays.status,
@@ -396,7 +397,7 @@ export class Traversal {
     })
   }
 
-  #makeMapped(portMapping: NonNullable<CheckedOptions['portMapping']>): PortMappedGatherer {
+  #makeMapped(portMapping: NonNullable<CheckedOptions['portMapping']>): PortMappedGatherer<HostBase> {
     return new PortMappedGatherer({
       network: this.#network,
       timers: this.#timers,
@@ -405,12 +406,13 @@ export class Traversal {
       terms: portMapping,
       bindings: () => this.#gatherer.bindings,
       relays: () => this.#relays.bases,
+      openPassive: (base) => this.#bases.openPassive(base),
       changed: (base, mapped) => this.#mappedChanged(base, mapped),
       settled: () => this.#checkGathered(),
     })
   }
 
-  #mappedChanged(base: Base, mapped: readonly MappedAddress[]): void {
+  #mappedChanged(base: HostBase, mapped: readonly MappedAddress[]): void {
     diagnose('gather', () => ({
       event: 'mapped',
       from: base.address.key,

@@ -39,7 +39,7 @@ export async function meetIn({ createLab, createTraversal, createStunServer }, c
   await lab.run(linger)
   const sides = [a, b].map(report)
   const explanations = [a, b].map(({ session }) => session.explain())
-  await Promise.all([a.traversal.close(), b.traversal.close()])
+  await lab.until(Promise.all([a.traversal.close(), b.traversal.close()]))
   return { sides, judged, explanations, lab }
 }
 

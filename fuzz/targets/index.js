@@ -8,6 +8,7 @@ export const TARGETS = {
   signals: async () => (await import('./signals.js')).signals(),
   demultiplexer: async () => (await import('./demultiplexer.js')).demultiplexer(),
   'relay-server': async () => (await import('./relay-server.js')).relayServer(),
+  upnp: async () => (await import('./upnp.js')).upnp(),
   'relay-client': async () => (await import('./relay-client.js')).relayClient(),
   pxp: async () => (await import('./pxp.js')).pxp(),
 }

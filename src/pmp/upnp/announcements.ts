@@ -73,25 +73,40 @@ export class Announcements implements DatagramHandler {
   learn(message: SsdpMessage, from: Address): void {
     this.#answered = from
     const type = message.headers.get('st')
-    if (type !== undefined && isGatewayType(type)) this.#remember(type, stateOf(message))
+    if (type !== undefined && isGatewayType(type)) this.#remember(unversioned(type), stateOf(message))
   }
 
   datagram(data: Uint8Array, from: Address): void {
-    if (this.#closed || !(from.sameIp(this.#options.uplink.router) || this.#answered?.sameIp(from))) return
+    if (this.#closed || !this.#mayBeRouter(from)) return
     const message = readSsdp(data)
     const type = message?.headers.get('nt')
     if (message?.kind !== 'notify' || type === undefined || !isGatewayType(type)) return
+    if (!this.#isRouter(from) && !this.#isKnown(uuidOf(message.headers.get('usn')))) return
     const word = message.headers.get('nts')?.toLowerCase()
     if (word === 'ssdp:byebye') this.#leaves()
     // `ssdp:update` announces the BOOTID that is to come without a restart: UPnP Device Architecture 2.0 1.2.4.
-    else if (word === 'ssdp:update') this.#remember(type, { ...stateOf(message), bootId: message.headers.get('nextbootid.upnp.org') })
-    else if (word === 'ssdp:alive') this.#stands(type, stateOf(message))
+    else if (word === 'ssdp:update')
+      this.#remember(unversioned(type), { ...stateOf(message), bootId: message.headers.get('nextbootid.upnp.org') })
+    else if (word === 'ssdp:alive') this.#stands(unversioned(type), stateOf(message))
   }
 
   sendFailed(): void {}
   drained(): void {}
   lost(): void {
     this.close()
+  }
+
+  #isRouter(from: Address): boolean {
+    return from.sameIp(this.#options.uplink.router) || this.#answered?.sameIp(from) === true
+  }
+
+  /** Over IPv6 an interface of the router has several addresses, and any of them may be the source: then the UUID has to be the router's. */
+  #mayBeRouter(from: Address): boolean {
+    return this.#isRouter(from) || (from.family === 6 && from.scope === 'link-local')
+  }
+
+  #isKnown(uuid: string | undefined): boolean {
+    return uuid !== undefined && [...this.#states.values()].some((state) => state.uuid === uuid)
   }
 
   #leaves(): void {
@@ -132,6 +147,11 @@ export class Announcements implements DatagramHandler {
       this.#say()
     })
   }
+}
+
+/** Routers answer with the version that they were asked for, and announce the one that they have. */
+function unversioned(type: string): string {
+  return type.replace(/:[0-9]+$/, '')
 }
 
 function stateOf({ headers }: SsdpMessage): State {

@@ -47,7 +47,9 @@ export class Gateway {
     const known = await this.#ranked?.catch(() => undefined)
     let best = known?.[0]
     if (best !== undefined) {
-      const standing = await best.mapper.standing()
+      const standing = await best.mapper.standing().catch((error) => {
+        throw refusalOf(error)
+      })
       // What was the best is down: another may have taken over.
       if (standing.isConnected || known?.length === 1) best = { mapper: best.mapper, standing }
       else {

@@ -32,7 +32,8 @@ export class HttpResponseReader {
   #headers = new Map<string, string>()
   /** Bytes until the end of the chunk or the body. */
   #left = 0
-  readonly #pieces: Uint8Array[] = []
+  /** Copied together: pieces may be a byte each, and each would keep the whole chunk that it is in. */
+  #body = new Uint8Array(0)
   #size = 0
 
   /** `limit`: bytes of the body. */
@@ -48,16 +49,10 @@ export class HttpResponseReader {
   /** Once all of it has come. */
   get response(): HttpResponse | undefined {
     if (this.#state !== 'done') return undefined
-    const body = new Uint8Array(this.#size)
-    let at = 0
-    for (const piece of this.#pieces) {
-      body.set(piece, at)
-      at += piece.length
-    }
-    return { status: this.#status, headers: this.#headers, body }
+    return { status: this.#status, headers: this.#headers, body: this.#body.subarray(0, this.#size) }
   }
 
-  /** Keeps parts of `chunk`. @returns whether the response is complete @throws SallyportError `ERR_MAPPING_ANSWER` */
+  /** @returns whether the response is complete @throws SallyportError `ERR_MAPPING_ANSWER` */
   push(chunk: Uint8Array): boolean {
     for (let at = 0; at < chunk.length && this.#state !== 'done'; ) {
       at =
@@ -78,9 +73,15 @@ export class HttpResponseReader {
 
   #take(chunk: Uint8Array, at: number): number {
     const end = this.#state === 'until-end' ? chunk.length : Math.min(chunk.length, at + this.#left)
-    this.#size += end - at
-    if (this.#size > this.#limit) throw refused(`it is longer than ${this.#limit} bytes`)
-    this.#pieces.push(chunk.subarray(at, end))
+    const size = this.#size + end - at
+    if (size > this.#limit) throw refused(`it is longer than ${this.#limit} bytes`)
+    if (size > this.#body.length) {
+      const larger = new Uint8Array(Math.min(this.#limit, Math.max(4096, 2 * size)))
+      larger.set(this.#body.subarray(0, this.#size))
+      this.#body = larger
+    }
+    this.#body.set(chunk.subarray(at, end), this.#size)
+    this.#size = size
     this.#left -= end - at
     if (this.#left === 0 && this.#state === 'length') this.#state = 'done'
     if (this.#left === 0 && this.#state === 'chunk') this.#state = 'chunk-end'

@@ -2,7 +2,7 @@
  * A router's UPnP for tests, on a virtual host: raw text over streams and datagrams, every part of it replaceable. Without being told
  * otherwise it is an Internet Gateway Device of version 1 that keeps its word.
  */
-import { createLab, type Lab, type LabHost, type LabOptions } from '../../../src/lab/index.ts'
+import { createLab, type Lab, type LabHost, type LabOptions, type LinkOptions } from '../../../src/lab/index.ts'
 import { Address, type DatagramSocket, type Family, type Stream, Timers } from '../../../src/net/index.ts'
 import { loadXml, UpnpClient, type UpnpClientOptions } from '../../../src/pmp/upnp/index.ts'
 
@@ -193,12 +193,14 @@ export interface Scene {
 }
 
 /** A host, its router with UPnP, and a client that has not been asked anything. */
-export async function scene(options: LabOptions & { readonly family?: Family; readonly description?: string } = {}): Promise<Scene> {
+export async function scene(
+  options: LabOptions & { readonly family?: Family; readonly description?: string; readonly link?: LinkOptions } = {},
+): Promise<Scene> {
   await loadXml()
-  const { family = 4, description, ...rest } = options
+  const { family = 4, description, link, ...rest } = options
   const lab = createLab({ families: [4, 6], ...rest })
   const home = lab.router('home')
-  const host = lab.host('host', { behind: home })
+  const host = lab.host('host', { behind: home, ...(link === undefined ? {} : { link }) })
   const router = home.gatewayAddress(family) as Address
   const igd = new FakeIgd(home.local, `http://${family === 4 ? router.ip : `[${router.ip}]`}:5000/desc.xml`)
   await igd.start(family)
