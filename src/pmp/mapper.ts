@@ -40,9 +40,7 @@ export class PortMapper {
   /** In the order of the default routes. */
   #routers: ReadonlyMap<string, Router> = new Map()
   /** Those that are not the way out any more, until what they granted is deleted. */
-  readonly #left = new Set<Router>()
-  /** Deletions under way of leases that are not ours any more. */
-  readonly #removed = new Set<Promise<void>>()
+  readonly #left = new Map<string, Router>()
   readonly #leases = new Map<string, Lease>()
   #updating: Promise<void> = Promise.resolve()
   #routeTimer: Timer | undefined
@@ -86,10 +84,7 @@ export class PortMapper {
   /** Deletes the mapping. Never rejects. */
   async remove(lease: Lease): Promise<void> {
     for (const [key, other] of this.#leases) if (other === lease) this.#leases.delete(key)
-    const released = lease.release()
-    this.#removed.add(released)
-    await released
-    this.#removed.delete(released)
+    await lease.release()
   }
 
   /** Notices by itself when addresses change. */
@@ -116,11 +111,14 @@ export class PortMapper {
   async #close(): Promise<void> {
     this.#unwatch?.()
     this.#routeTimer?.cancel()
-    const released = Promise.all([...this.#removed, ...this.leases.map((lease) => lease.release())])
+    for (const lease of this.leases) void lease.release()
     this.#leases.clear()
-    await this.#within(released)
-    for (const router of [...this.#routers.values(), ...this.#left]) router.close()
+    const routers = [...this.#routers.values(), ...this.#left.values()]
     this.#routers = new Map()
+    this.#left.clear()
+    // Also what was given up before.
+    await this.#within(Promise.all(routers.map((router) => router.idle())))
+    for (const router of routers) router.close()
   }
 
   /** One at a time; the last one sees the routes as they are then. @param which leases are to ask even if their router is the same */
@@ -139,33 +137,36 @@ export class PortMapper {
     const routers = new Map(
       uplinks.map((uplink) => {
         const key = uplinkKey(uplink)
-        return [key, before.get(key) ?? this.#router(uplink)]
+        return [key, before.get(key) ?? this.#left.get(key) ?? this.#router(uplink)]
       }),
     )
     this.#routers = routers
+    for (const key of routers.keys()) this.#left.delete(key)
     const moving = this.leases.filter((lease) => !lease.asked || lease.router !== this.#routerFor(lease))
-    const released = this.#release(moving)
+    this.#release(moving)
     for (const lease of this.leases) {
       if (moving.includes(lease)) lease.moveTo(this.#routerFor(lease))
       else if (which(lease)) lease.recheck()
     }
-    for (const [key, router] of before) if (!routers.has(key)) void this.#leave(router, released)
+    for (const [key, router] of before) if (!routers.has(key)) void this.#leave(key, router)
   }
 
   /**
    * Deletes what was granted by routers that are not the way out any more, where they may still be on the link. Where our address is gone, too,
    * the mapping ends with its time: whoever has the router's address now need not be who granted it.
    */
-  async #release(leases: readonly Lease[]): Promise<void> {
+  #release(leases: readonly Lease[]): void {
     const own = new Set(this.#options.network.interfaces.list().map(({ address }) => address.key))
-    const still = leases.filter(({ router }) => router !== undefined && own.has(router.uplink.local.address.key))
-    await this.#within(Promise.all(still.map((lease) => lease.release())))
+    for (const lease of leases) {
+      if (lease.router !== undefined && own.has(lease.router.uplink.local.address.key)) void lease.release()
+    }
   }
 
-  async #leave(router: Router, released: Promise<void>): Promise<void> {
-    this.#left.add(router)
-    await released
-    this.#left.delete(router)
+  async #leave(key: string, router: Router): Promise<void> {
+    this.#left.set(key, router)
+    await this.#within(router.idle())
+    if (this.#left.get(key) !== router) return
+    this.#left.delete(key)
     router.close()
   }
 

@@ -337,6 +337,9 @@ describe('whatever happens', () => {
           const held = mapper.leases.filter((lease) => lease.grant !== undefined && lease.router?.uplink.router.ip === ip)
           const holding = held.map(({ request }) => `udp ${request.internal.port}`)
           if (!abandoned.has(ip)) for (const one of router.ports) expect(holding).toContain(one)
+          if (abandoned.has('restart')) continue
+          for (const { request, expiresAt } of held)
+            if (expiresAt > lab.clock.now()) expect(router.ports).toContain(`udp ${request.internal.port}`)
         }
       }
       await lab.until(mapper.close())
@@ -347,6 +350,9 @@ describe('whatever happens', () => {
       expect(at.timers.size).toBe(0)
       for (const [ip, router] of at.routers) if (deletes && !abandoned.has(ip)) expect(router.ports).toEqual([])
     }
-    await fc.assert(fc.asyncProperty(steps, fc.boolean(), fc.nat(1_000), run), { seed: 5, numRuns: 400 })
+    await fc.assert(fc.asyncProperty(steps, fc.boolean(), fc.nat(1_000), run), {
+      seed: Number(process.env.PSEED ?? 5),
+      numRuns: Number(process.env.PRUNS ?? 400),
+    })
   })
 })

@@ -58,6 +58,7 @@ export class ModelRouter {
   readonly log: string[] = []
   /** Requests for new mappings that met others of another protocol. */
   readonly clashes: string[] = []
+  boots = 0
   ip = '203.0.113.9'
   readonly #lab: Lab
   readonly #underWay = new Set<Ask>()
@@ -82,6 +83,7 @@ export class ModelRouter {
   }
 
   restart(): void {
+    this.boots++
     this.table.clear()
   }
 
@@ -90,11 +92,11 @@ export class ModelRouter {
     this.log.push(`${this.#lab.clock.now()} ${protocol} ${kind} ${port}`)
     for (const other of this.#underWay) {
       if (other.port !== port || other.protocol === protocol) continue
-      // PCP's first request is out before anybody knows whether it is heard; what it is granted after another one is given back.
-      if (other.kind === 'map' && other.protocol === 'pcp') continue
-      const isPair = kind === 'map' && protocol !== 'pcp' && other.kind === 'map'
-      if (isPair || [kind, other.kind].sort().join() === 'map,unmap')
-        this.clashes.push(`${protocol} ${kind} beside ${other.protocol} ${other.kind}`)
+      if (kind !== 'map') continue
+      // PCP's first request is out before anybody knows whether it is heard.
+      const isPair = other.kind === 'map' && protocol !== 'pcp' && other.protocol !== 'pcp'
+      // A deletion that is overtaken deletes what it was not meant for.
+      if (isPair || other.kind === 'unmap') this.clashes.push(`${protocol} map beside ${other.protocol} ${other.kind}`)
     }
     this.#underWay.add(ask)
     return () => this.#underWay.delete(ask)
@@ -143,10 +145,9 @@ export class ScriptedClient implements MappingClient {
         throw this.#error(answer)
       }
       const { port: external = request.externalPort, ip = this.router.ip, lifetime = request.lifetime } = answer
-      const isHeard = await this.#wait(false, () =>
-        this.router.table.set(port, { by: this.protocol, until: this.#lab.clock.now() + lifetime }),
-      )
-      if (!isHeard) throw this.#error('silent')
+      await this.#wait(false, () => {
+        this.router.table.set(port, { by: this.protocol, until: this.#lab.clock.now() + lifetime })
+      })
       return { protocol: this.protocol, transport, internal, external: Address.of(ip, external), lifetime, memory: undefined }
     } finally {
       end()
@@ -177,13 +178,16 @@ export class ScriptedClient implements MappingClient {
   }
 
   /** There, where `arrives` is called, and back. */
-  #wait(isSilent: boolean, arrives: () => void = () => {}): Promise<boolean> {
+  #wait(isSilent: boolean, arrives: () => void = () => {}): Promise<void> {
     if (this.closed) throw new SallyportError('ERR_CLOSED', `${this.protocol} is closed`)
     const { delay } = this.#script
     return new Promise((resolve, reject) => {
+      const { boots } = this.router
       const finish = (): void => {
         this.#pending.delete(cut)
-        resolve(true)
+        // A router that restarts loses what it was asked: this is the answer to a repetition.
+        if (!isSilent && this.router.boots !== boots) arrives()
+        resolve()
       }
       const cancel = [this.#lab.after(isSilent ? SILENCE : delay, finish)]
       if (!isSilent) this.#lab.after(delay / 2, arrives)
