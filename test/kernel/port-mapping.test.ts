@@ -59,47 +59,37 @@ describe('port mapping on a real router', requires(NEEDS), () => {
     return new MappingPeer(net, host, { internalPort: PORT, ...options })
   }
 
-  describe('by each protocol alone', () => {
-    const CASES: readonly { name: string; via: string; options: MiniupnpdOptions }[] = [
-      { name: 'PCP', via: 'pcp', options: { upnp: false, pxp: 'pcp' } },
-      { name: 'NAT-PMP', via: 'nat-pmp', options: { upnp: false, pxp: 'nat-pmp' } },
-      { name: 'UPnP IGDv2', via: 'upnp', options: { pxp: false } },
-      { name: 'UPnP IGDv1', via: 'upnp', options: { pxp: false, igd1: true } },
-    ]
-    it.concurrent.for(CASES)('$name: reached from outside at the same port, and nothing is left', async ({ name, via, options }) => {
-      const { router, host, daemon } = await mappedHome(name.toLowerCase().replace(' ', '-'), options)
+  // The longest first: the others go on beside them.
+  describe('a program that', () => {
+    it.concurrent('lives keeps its mapping beyond the lease; killed, it loses it by the lease', async () => {
+      const { host, daemon } = await mappedHome('lease', { upnp: false, pxp: 'pcp', lifetimes: [1, 8] })
       const peer = map(host)
-      expect(await peer.mapped()).toMatchObject({
-        event: 'mapped',
-        address: router.ip4,
-        port: PORT,
-        via,
-        router: `${router.lan.prefix4}.1`,
-      })
+      const { expiresIn = 0 } = await peer.mapped()
+      expect(expiresIn).toBeLessThanOrEqual(8_000)
+      await delay(10_000)
       expect(await daemon.openings()).toEqual([opening(host)])
-      expect(await outside.reaches(router.ip4, PORT)).toBe(true)
-      await leave(peer, daemon)
-      expect(await outside.isShut(router.ip4, PORT)).toBe(true)
+      peer.kill('SIGKILL')
+      await until(async () => (await daemon.openings()).length === 0)
     })
-  })
 
-  describe('IPv6 pinholes', () => {
-    const CASES: readonly { name: string; via: string; options: MiniupnpdOptions; linkLocal: boolean }[] = [
-      { name: 'PCP', via: 'pcp', options: { upnp: false }, linkLocal: false },
-      { name: 'PCP at a link-local address', via: 'pcp', options: { upnp: false }, linkLocal: true },
-      { name: 'UPnP IGDv2', via: 'upnp', options: { pxp: false }, linkLocal: false },
-      { name: 'UPnP IGDv2 at a link-local address', via: 'upnp', options: { pxp: false }, linkLocal: true },
-    ]
-    it.concurrent.for(CASES)('$name: opened for one port, and closed', async ({ via, options, linkLocal }) => {
-      const { host, daemon } = await mappedHome(`pinhole-${via}${linkLocal ? '-local' : ''}`, options)
-      if (linkLocal) await routeByLinkLocal(host)
-      const peer = map(host, { family: 6 })
-      expect(await peer.mapped()).toMatchObject({ event: 'mapped', address: host.ip6, port: PORT, via })
-      expect(await daemon.openings()).toEqual([opening(host, 6)])
-      expect(await outside.reaches(host.ip6, PORT)).toBe(true)
-      expect(await outside.isShut(host.ip6, PORT + 1)).toBe(true)
-      await leave(peer, daemon)
-      expect(await outside.isShut(host.ip6, PORT)).toBe(true)
+    it.concurrent.for(['SIGTERM', 'SIGINT'] as const)('is ended by %s takes its mapping with it where it said so', async (signal) => {
+      const { host, daemon } = await mappedHome(signal.toLowerCase())
+      const peer = map(host, { releaseOnExit: true })
+      await peer.mapped()
+      peer.kill(signal)
+      expect(await peer.exit).toBe(signal)
+      expect(await daemon.rules()).toEqual([])
+    })
+
+    it.concurrent('moves to another network has its mapping there', async () => {
+      const [one, other] = [await mappedHome('one'), await mappedHome('other')]
+      const peer = map(one.host)
+      await peer.mapped()
+      const moved = await net.move(one.host, other.router)
+      const { address } = await peer.find(({ event }) => event === 'change')
+      expect(address).toBe(other.router.ip4)
+      expect(await other.daemon.openings()).toEqual([opening(moved)])
+      await leave(peer, other.daemon)
     })
   })
 
@@ -166,7 +156,7 @@ describe('port mapping on a real router', requires(NEEDS), () => {
       expect(await daemon.openings()).toHaveLength(3)
     })
 
-    it.concurrent('has a private address outside is told as what it is', async () => {
+    it.concurrent('has a private address outside maps nothing, and we say why', async () => {
       const carrier = await net.router('private-carrier', { carrier: true })
       const { host, daemon } = await mappedHome('private', {}, { behind: carrier, families: [4] })
       const peer = map(host)
@@ -188,36 +178,47 @@ describe('port mapping on a real router', requires(NEEDS), () => {
     })
   })
 
-  describe('a program that', () => {
-    it.concurrent('lives keeps its mapping beyond the lease; killed, it loses it by the lease', async () => {
-      const { host, daemon } = await mappedHome('lease', { upnp: false, pxp: 'pcp', lifetimes: [1, 8] })
+  describe('by each protocol alone', () => {
+    const CASES: readonly { name: string; via: string; options: MiniupnpdOptions }[] = [
+      { name: 'PCP', via: 'pcp', options: { upnp: false, pxp: 'pcp' } },
+      { name: 'NAT-PMP', via: 'nat-pmp', options: { upnp: false, pxp: 'nat-pmp' } },
+      { name: 'UPnP IGDv2', via: 'upnp', options: { pxp: false } },
+      { name: 'UPnP IGDv1', via: 'upnp', options: { pxp: false, igd1: true } },
+    ]
+    it.concurrent.for(CASES)('$name: reached from outside at the same port, and nothing is left', async ({ name, via, options }) => {
+      const { router, host, daemon } = await mappedHome(name.toLowerCase().replace(' ', '-'), options)
       const peer = map(host)
-      const { expiresIn = 0 } = await peer.mapped()
-      expect(expiresIn).toBeLessThanOrEqual(8_000)
-      await delay(10_000)
+      expect(await peer.mapped()).toMatchObject({
+        event: 'mapped',
+        address: router.ip4,
+        port: PORT,
+        via,
+        router: `${router.lan.prefix4}.1`,
+      })
       expect(await daemon.openings()).toEqual([opening(host)])
-      peer.kill('SIGKILL')
-      await until(async () => (await daemon.openings()).length === 0)
+      expect(await outside.reaches(router.ip4, PORT)).toBe(true)
+      await leave(peer, daemon)
+      expect(await outside.isShut(router.ip4, PORT)).toBe(true)
     })
+  })
 
-    it.concurrent.for(['SIGTERM', 'SIGINT'] as const)('is ended by %s takes its mapping with it where it said so', async (signal) => {
-      const { host, daemon } = await mappedHome(signal.toLowerCase())
-      const peer = map(host, { releaseOnExit: true })
-      await peer.mapped()
-      peer.kill(signal)
-      expect(await peer.exit).toBe(signal)
-      expect(await daemon.rules()).toEqual([])
-    })
-
-    it.concurrent('moves to another network has its mapping there', async () => {
-      const [one, other] = [await mappedHome('one'), await mappedHome('other')]
-      const peer = map(one.host)
-      await peer.mapped()
-      const moved = await net.move(one.host, other.router)
-      const { address } = await peer.find(({ event }) => event === 'change')
-      expect(address).toBe(other.router.ip4)
-      expect(await other.daemon.openings()).toEqual([opening(moved)])
-      await leave(peer, other.daemon)
+  describe('IPv6 pinholes', () => {
+    const CASES: readonly { name: string; via: string; options: MiniupnpdOptions; linkLocal: boolean }[] = [
+      { name: 'PCP', via: 'pcp', options: { upnp: false }, linkLocal: false },
+      { name: 'PCP at a link-local address', via: 'pcp', options: { upnp: false }, linkLocal: true },
+      { name: 'UPnP IGDv2', via: 'upnp', options: { pxp: false }, linkLocal: false },
+      { name: 'UPnP IGDv2 at a link-local address', via: 'upnp', options: { pxp: false }, linkLocal: true },
+    ]
+    it.concurrent.for(CASES)('$name: opened for one port, and closed', async ({ via, options, linkLocal }) => {
+      const { host, daemon } = await mappedHome(`pinhole-${via}${linkLocal ? '-local' : ''}`, options)
+      if (linkLocal) await routeByLinkLocal(host)
+      const peer = map(host, { family: 6 })
+      expect(await peer.mapped()).toMatchObject({ event: 'mapped', address: host.ip6, port: PORT, via })
+      expect(await daemon.openings()).toEqual([opening(host, 6)])
+      expect(await outside.reaches(host.ip6, PORT)).toBe(true)
+      expect(await outside.isShut(host.ip6, PORT + 1)).toBe(true)
+      await leave(peer, daemon)
+      expect(await outside.isShut(host.ip6, PORT)).toBe(true)
     })
   })
 
