@@ -137,17 +137,14 @@ class Diary {
       trial.failure = failure
       const last = trial.grants.at(-1)
       const now = grantOf(mapping)
-      if (now === undefined) {
-        // With somebody to prove it, what goes before it was proven has failed to be.
-        if (last?.verdict === 'unproven') trial.grants.splice(-1, 1, { ...last, verdict: 'not-forwarding' })
-      } else if (
-        last === undefined ||
-        last.verdict === 'not-forwarding' ||
-        last.protocol !== now.protocol ||
-        last.external !== now.external
-      ) {
-        trial.grants.push(now)
-      } else trial.grants.splice(-1, 1, { ...now, lifetime: last.lifetime })
+      if (last !== undefined && now?.protocol === last.protocol && last.verdict !== 'not-forwarding') {
+        // The same one, or what the router made of it.
+        trial.grants.splice(-1, 1, { ...now, lifetime: last.lifetime })
+        continue
+      }
+      // What is given up before it was proven has failed to be: nothing else has it replaced by another protocol's so soon.
+      if (last?.verdict === 'unproven') trial.grants.splice(-1, 1, { ...last, verdict: 'not-forwarding' })
+      if (now !== undefined) trial.grants.push(now)
     }
   }
 }
