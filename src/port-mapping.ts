@@ -3,7 +3,7 @@
  * public face, on the operating system unless told otherwise.
  */
 import { SallyportError } from './errors.ts'
-import { Address, type Family, type Network, Prefix, Timers } from './net/index.ts'
+import { Address, type Family, type Network, Prefix, type Timer, Timers } from './net/index.ts'
 import { nodeNetwork, onTermination } from './net/node/index.ts'
 import {
   checkMappingTerms,
@@ -14,6 +14,7 @@ import {
   type MappingTransport,
   openClients,
   PortMapper,
+  type Proof,
   type RouterSurvey,
   surveyRouters as survey,
 } from './pmp/index.ts'
@@ -29,6 +30,9 @@ export type {
   RouterSurvey,
 } from './pmp/index.ts'
 
+/** Milliseconds that `verify` may take. */
+const VERIFY_MOST = 30_000
+
 export interface MapPortOptions {
   /** `udp` by default. */
   readonly protocol?: MappingTransport
@@ -38,7 +42,7 @@ export interface MapPortOptions {
   readonly internalAddress?: string
   /** Of the default address: 4 by default, 6 for a pinhole. */
   readonly family?: Family
-  /** The external port wanted, 1 to 65535; the internal one by default. The router may give another, see `externalPort` of the mapping. */
+  /** The external port wanted, 1 to 65535; the internal one by default, plus 20,000 where that is below 1024, which routers refuse. The router may give another, see `externalPort` of the mapping. */
   readonly externalPort?: number
   /** Another external port than the one wanted is useless. False by default. */
   readonly exact?: boolean
@@ -48,11 +52,11 @@ export interface MapPortOptions {
   readonly lifetime?: number
   /** What is tried; all by default, preferred in the order PCP, NAT-PMP, UPnP. */
   readonly via?: readonly MappingProtocol[]
-  /** What routers list a UPnP mapping under: up to 60 printable ASCII characters; `sallyport` by default. */
+  /** What routers list a UPnP mapping under: up to 60 ASCII letters, digits, spaces and `.` `_` `-`; `sallyport` by default. */
   readonly description?: string
   /**
    * Has a packet sent from outside to the external address come in? A mapping that has not is deleted and made again, or by another protocol; asked
-   * again every minute. Nobody else can tell whether a router does what it says.
+   * again every minute. Nobody else can tell whether a router does what it says. What throws, or takes longer than 30 s, says nothing.
    */
   readonly verify?: (external: ExternalAddress) => boolean | Promise<boolean>
   /** Deletes the mapping on SIGINT and SIGTERM, too, before the process ends. False by default: then it ends with its lifetime. */
@@ -131,7 +135,7 @@ export class PortMapping extends SafeEmitter<PortMappingEvents> implements Async
   #told: string | undefined
   #opened: { readonly resolve: () => void; readonly reject: (reason: unknown) => void } | undefined
   #stopHeeding: (() => void) | undefined
-  #closed = false
+  #closing: Promise<void> | undefined
 
   /** @internal use `mapPort` */
   constructor(options: Checked) {
@@ -146,7 +150,7 @@ export class PortMapping extends SafeEmitter<PortMappingEvents> implements Async
       timers: this.#timers,
       openClients,
       terms,
-      ...(verify === undefined ? {} : { prove: async ({ external }) => prove(verify, external) }),
+      ...(verify === undefined ? {} : { prove: ({ external }) => prove(verify, external, this.#timers) }),
       changed: () => this.#changed(),
     })
   }
@@ -182,12 +186,16 @@ export class PortMapping extends SafeEmitter<PortMappingEvents> implements Async
   }
 
   /** Deletes the mapping, within a second. Never rejects. Idempotent. */
-  async close(): Promise<void> {
-    if (this.#closed) return
-    this.#closed = true
-    this.#stopHeeding?.()
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  async #close(): Promise<void> {
     this.#opened?.reject(new SallyportError('ERR_CLOSED', 'the mapping was closed'))
     await this.#mapper.close()
+    // Not before: a signal that comes meanwhile has to wait for the deletion, too.
+    this.#stopHeeding?.()
     this.#timers.clear()
   }
 
@@ -202,7 +210,13 @@ export class PortMapping extends SafeEmitter<PortMappingEvents> implements Async
     if (releaseOnExit) this.#stopHeeding = onTermination(() => this.close())
     await new Promise<void>((resolve, reject) => {
       this.#opened = { resolve, reject }
-      this.#lease = this.#mapper.add({ transport: protocol, internal, externalPort, exact, ...(allow === undefined ? {} : { allow }) })
+      this.#lease = this.#mapper.add({
+        transport: protocol,
+        internal,
+        exact,
+        ...(externalPort === undefined ? {} : { externalPort }),
+        ...(allow === undefined ? {} : { allow }),
+      })
     })
   }
 
@@ -213,7 +227,7 @@ export class PortMapping extends SafeEmitter<PortMappingEvents> implements Async
 
   #changed(): void {
     const lease = this.#lease
-    if (lease === undefined || this.#closed || !lease.settled) return
+    if (lease === undefined || this.#closing !== undefined || !lease.settled) return
     const { grant, failure } = lease
     if (this.#opened !== undefined) {
       const { resolve, reject } = this.#opened
@@ -223,7 +237,7 @@ export class PortMapping extends SafeEmitter<PortMappingEvents> implements Async
         this.#told = grant?.external.key
         resolve()
       }
-    } else if (grant !== undefined && grant.external.key !== this.#told) {
+    } else if (grant !== undefined && lease.judged && grant.external.key !== this.#told) {
       this.#told = grant.external.key
       this.safeEmit('change', { address: this.externalAddress, port: grant.external.port })
     } else if (failure !== undefined && this.#told !== undefined) {
@@ -233,20 +247,29 @@ export class PortMapping extends SafeEmitter<PortMappingEvents> implements Async
   }
 }
 
-async function prove(verify: NonNullable<MapPortOptions['verify']>, external: Address): ReturnType<import('./pmp/index.ts').Prove> {
+async function prove(verify: NonNullable<MapPortOptions['verify']>, external: Address, timers: Timers): Promise<Proof> {
+  let late: Timer | undefined
   try {
     const { ip, port, scope } = external
-    const arrived = await verify({ address: scope === 'unspecified' ? undefined : ip, port })
+    const arrived = await Promise.race([
+      verify({ address: scope === 'unspecified' ? undefined : ip, port }),
+      new Promise<undefined>((resolve) => {
+        late = timers.after(VERIFY_MOST, () => resolve(undefined))
+      }),
+    ])
+    if (arrived === undefined) return { kind: 'unknown' }
     return arrived ? { kind: 'proven', external } : { kind: 'failed' }
   } catch {
     return { kind: 'unknown' } // it could not be tried
+  } finally {
+    late?.cancel()
   }
 }
 
 interface Checked {
   readonly protocol: MappingTransport
   readonly internal: Address
-  readonly externalPort: number
+  readonly externalPort: number | undefined
   readonly exact: boolean
   readonly allow: readonly string[] | undefined
   readonly terms: MappingTerms
@@ -278,12 +301,12 @@ function check(options: MapPortOptions): Checked {
   for (const name of Object.keys(options)) {
     if (!NAMES.has(name)) throw new TypeError(`option ${name} is not known; there are ${[...NAMES].join(', ')}`)
   }
-  const { protocol = 'udp', internalPort, internalAddress, family = 4, externalPort = internalPort } = options
+  const { protocol = 'udp', internalPort, internalAddress, family = 4, externalPort } = options
   const { exact = false, allow, verify, releaseOnExit = false, network = nodeNetwork(), signal } = options
   if (protocol !== 'udp' && protocol !== 'tcp') throw new TypeError(`option protocol is neither udp nor tcp: ${String(protocol)}`)
   for (const [name, port] of [
     ['internalPort', internalPort],
-    ['externalPort', externalPort],
+    ['externalPort', externalPort ?? internalPort],
   ] as const) {
     if (!Number.isInteger(port) || port < 1 || port > 0xffff)
       throw new TypeError(`option ${name} is not within 1 to 65535: ${String(port)}`)
@@ -291,13 +314,15 @@ function check(options: MapPortOptions): Checked {
   if (family !== 4 && family !== 6) throw new TypeError(`option family is neither 4 nor 6: ${String(family)}`)
   const internal = internalAddress === undefined ? Address.any(family, internalPort) : Address.tryOf(String(internalAddress), internalPort)
   if (internal === undefined) throw new TypeError(`option internalAddress is not an IP address: ${String(internalAddress)}`)
+  if (internalAddress !== undefined && options.family !== undefined && family !== internal.family)
+    throw new TypeError(`option internalAddress is not of family ${family}: ${internalAddress}`)
   if (typeof exact !== 'boolean') throw new TypeError('option exact is not true or false')
   if (typeof releaseOnExit !== 'boolean') throw new TypeError('option releaseOnExit is not true or false')
   if (verify !== undefined && typeof verify !== 'function') throw new TypeError('option verify is not a function')
   if (signal !== undefined && !(signal instanceof AbortSignal)) throw new TypeError('option signal is not an AbortSignal')
   if (allow !== undefined) checkAllowed(allow)
   const { via = MAPPING_DEFAULTS.protocols, lifetime = MAPPING_DEFAULTS.lifetime, description = MAPPING_DEFAULTS.description } = options
-  const terms = checkMappingTerms({ protocols: via, lifetime, description }, 'option ')
+  const terms = checkMappingTerms({ protocols: via, lifetime, description }, 'option ', 'via')
   return { protocol, internal, externalPort, exact, allow, terms, verify, releaseOnExit, network }
 }
 

@@ -65,7 +65,7 @@ export class Traversal {
   readonly #demultiplexer: Demultiplexer
   readonly #bases: Bases
   readonly #relays: RelayGatherer
-  readonly #mapped: PortMappedGatherer | undefined
+  readonly #mapped: PortMappedGatherer<HostBase> | undefined
   #stopHeeding: (() => void) | undefined
   readonly #offer = new Offer((candidate) => this.#candidateAdded(candidate))
   readonly #sessions = new Map<string, Session>()
@@ -191,9 +191,9 @@ export class Traversal {
 
   /** Reads memory only. */
   status(): TraversalStatus {
-    const { all, refused } = this.#bases
+    const { all, addresses, refused } = this.#bases
     return {
-      sockets: all.map(({ address }) => address.key),
+      sockets: addresses.map(({ key }) => key),
       candidates: candidateLines(this.#offer.candidates).candidates,
       refused,
       servers: serverStatus(this.#unresolved, this.#gatherer.bindings),
@@ -408,7 +408,7 @@ export class Traversal {
     })
   }
 
-  #makeMapped(portMapping: NonNullable<CheckedOptions['portMapping']>): PortMappedGatherer {
+  #makeMapped(portMapping: NonNullable<CheckedOptions['portMapping']>): PortMappedGatherer<HostBase> {
     return new PortMappedGatherer({
       network: this.#network,
       timers: this.#timers,
@@ -417,12 +417,13 @@ export class Traversal {
       terms: portMapping,
       bindings: () => this.#gatherer.bindings,
       relays: () => this.#relays.bases,
+      openPassive: (base) => this.#bases.openPassive(base),
       changed: (base, mapped) => this.#mappedChanged(base, mapped),
       settled: () => this.#checkGathered(),
     })
   }
 
-  #mappedChanged(base: Base, mapped: readonly MappedAddress[]): void {
+  #mappedChanged(base: HostBase, mapped: readonly MappedAddress[]): void {
     diagnose('gather', () => ({
       event: 'mapped',
       from: base.address.key,

@@ -40,10 +40,11 @@ const CLIENTS = {
 
 /** @param {Task} task */
 async function sallyport({ internalPort, externalPort, family, lease }) {
-  const { mapPort } = await import('../../dist/pmp/index.js')
+  const { mapPort } = await import('../../dist/port-mapping.js')
   return async () => {
-    const mapping = await mapPort({ protocol: 'udp', internalPort, externalPort, family, lifetime: 1_000 * lease })
-    return { port: mapping.external?.port, protocol: mapping.via, close: () => mapping.close() }
+    // It asks for no less than two minutes; the router gives as little as it is told to.
+    const mapping = await mapPort({ internalPort, externalPort, family, lifetime: Math.max(120_000, 1_000 * lease) })
+    return { port: mapping.externalPort, protocol: mapping.via, close: () => mapping.close() }
   }
 }
 

@@ -16,6 +16,10 @@ import { Contestant, LIMIT } from './contestant.js'
 const OTHER_PORT = 5_555
 /** Seconds of a lease that is to be outlived, as asked for and as the router caps PCP. */
 const LEASE = 8
+/** Milliseconds after which what somebody says has come true, at the latest. */
+const SETTLE = 1_000
+/** Milliseconds that a router has run before it starts anew: else its clock could not tell that it did. */
+const UPTIME = 4_000
 
 /** @param {boolean} good @param {string} cell @returns {Verdict} */
 const verdict = (good, cell = good ? 'yes' : 'no') => ({ good, cell })
@@ -39,7 +43,7 @@ async function until(use, there, within) {
 
 /** @type {Judge} */
 async function isMapped(use) {
-  return verdict((await portOf(use)) !== undefined)
+  return verdict((await until(use, true, SETTLE)) !== undefined)
 }
 
 /** @type {readonly Trial[]} */
@@ -85,8 +89,9 @@ export const TRIALS = [
     name: 'back after a router restart',
     judge: async (use) => {
       if ((await portOf(use)) === undefined) return verdict(false, 'not mapped')
+      await delay(UPTIME)
       await use.home.daemon?.kill()
-      await delay(500)
+      await delay(1_000)
       await use.home.daemon?.start()
       const ms = await until(use, true, LIMIT)
       return verdict(ms !== undefined, ms === undefined ? `not in ${LIMIT / 1_000} s` : `${ms.toFixed(0)} ms`)

@@ -75,6 +75,8 @@ export class Miniupnpd {
   /** On a router that has no such daemon yet. Resolves once it answers. */
   static async start(net: KernelNet, router: Router, options: MiniupnpdOptions = {}): Promise<Miniupnpd> {
     await net.rules(router, TABLES)
+    // It does not say on which link it announces itself over IPv6; the kernel would choose any.
+    if (router.ip6 !== '') await net.output(router, 'ip', '-6', 'route', 'replace', 'multicast', 'ff02::1', 'dev', DEVICE, 'table', 'local')
     const daemon = new Miniupnpd(net, router, options)
     await daemon.start()
     return daemon
@@ -134,9 +136,11 @@ export class Miniupnpd {
     const { router } = this
     const old = await this.#net.output(router, 'ip', '-4', '-brief', 'address', 'show', 'dev', 'wan')
     const [, was = ''] = /UP\s+(\S+)/.exec(old) ?? []
+    // Else the kernel takes the second address of a network away with the first one.
+    await this.#net.output(router, 'sh', '-c', 'echo 1 > /proc/sys/net/ipv4/conf/wan/promote_secondaries')
     await this.#net.output(router, 'ip', 'address', 'add', `${ip4}/24`, 'dev', 'wan')
     await this.#net.output(router, 'ip', 'address', 'del', was, 'dev', 'wan')
-    await this.#net.output(router, 'ip', 'route', 'replace', 'default', 'via', was.replace(/\d+\/.*/, '1'), 'onlink')
+    await this.#net.output(router, 'ip', 'route', 'replace', 'default', 'via', ip4.replace(/\d+$/, '1'))
   }
 
   /** What the packet filter lets in for it: the proof that there is a mapping, or that there is none left. */
@@ -190,18 +194,17 @@ table inet filter {
 insert rule inet filter forward jump miniupnpd`
 
 /**
- * Lets only one of the two protocols on the port to the daemon and from it: the first byte is 0 for NAT-PMP and 2 for PCP. Where there is to be
- * neither, PCP over IPv6 has to be kept out all the same: miniupnpd speaks it whatever it was told.
+ * Lets requests of only one of the two protocols on the port in: the first byte is 0 for NAT-PMP and 2 for PCP. Where there is to be neither, PCP over
+ * IPv6 has to be kept out all the same: miniupnpd speaks it whatever it was told. What it says unasked goes out: it has PCP's words alone for that.
  */
 function gate(pxp: boolean | 'nat-pmp' | 'pcp'): string {
-  const kept = pxp === 'nat-pmp' ? '@th,64,8 2 drop;' : pxp === 'pcp' ? '@th,64,8 0 drop;' : 'reject;'
-  const rule = (end: string): string => (pxp === true ? '' : `udp ${end} 5351 ${kept}`)
+  const kept = pxp === 'nat-pmp' ? '@th,64,8 2 drop' : pxp === 'pcp' ? '@th,64,8 0 drop' : 'reject'
+  const rule = pxp === true ? '' : `udp dport 5351 ${kept};`
   return `
 table inet gate
 delete table inet gate
 table inet gate {
-  chain input { type filter hook input priority filter - 5; policy accept; ${rule('dport')} }
-  chain output { type filter hook output priority filter - 5; policy accept; ${rule('sport')} }
+  chain input { type filter hook input priority filter - 5; policy accept; ${rule} }
 }`
 }
 

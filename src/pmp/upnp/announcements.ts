@@ -73,7 +73,7 @@ export class Announcements implements DatagramHandler {
   learn(message: SsdpMessage, from: Address): void {
     this.#answered = from
     const type = message.headers.get('st')
-    if (type !== undefined && isGatewayType(type)) this.#remember(type, stateOf(message))
+    if (type !== undefined && isGatewayType(type)) this.#remember(unversioned(type), stateOf(message))
   }
 
   datagram(data: Uint8Array, from: Address): void {
@@ -85,8 +85,9 @@ export class Announcements implements DatagramHandler {
     const word = message.headers.get('nts')?.toLowerCase()
     if (word === 'ssdp:byebye') this.#leaves()
     // `ssdp:update` announces the BOOTID that is to come without a restart: UPnP Device Architecture 2.0 1.2.4.
-    else if (word === 'ssdp:update') this.#remember(type, { ...stateOf(message), bootId: message.headers.get('nextbootid.upnp.org') })
-    else if (word === 'ssdp:alive') this.#stands(type, stateOf(message))
+    else if (word === 'ssdp:update')
+      this.#remember(unversioned(type), { ...stateOf(message), bootId: message.headers.get('nextbootid.upnp.org') })
+    else if (word === 'ssdp:alive') this.#stands(unversioned(type), stateOf(message))
   }
 
   sendFailed(): void {}
@@ -146,6 +147,11 @@ export class Announcements implements DatagramHandler {
       this.#say()
     })
   }
+}
+
+/** Routers answer with the version that they were asked for, and announce the one that they have. */
+function unversioned(type: string): string {
+  return type.replace(/:[0-9]+$/, '')
 }
 
 function stateOf({ headers }: SsdpMessage): State {

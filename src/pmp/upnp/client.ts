@@ -111,6 +111,8 @@ export class UpnpClient implements MappingClient {
     })
     this.#discovery = discovery
     const found = await discovery.run()
+    // Where the route names the router by its link-local address, it may answer from another one.
+    announcements.learn(found.responder.message, found.responder.from)
     return new Gateway({ found, http: this.#http, network, description: this.#name })
   }
 
