@@ -176,6 +176,13 @@ describe('what the doctor finds', () => {
 })
 
 describe('the doctor', () => {
+  it('has a word for a router that answered and whose network went away before the trial', async () => {
+    const { facts } = await examineHome(true)
+    expect(findingsOf({ ...facts, trials: [] })).toEqual([
+      { code: 'refused', text: expect.stringContaining('could not be used any more to try a mapping') },
+    ])
+  })
+
   it('keeps what a router says of itself off the terminal', async () => {
     const section = await examineHome(speaking(['upnp'], { upnp: { connections: [{ status: 'Down' }] } }), [])
     const [router] = section.facts.routers
