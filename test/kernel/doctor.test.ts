@@ -30,7 +30,7 @@ describe('the command line, behind miniupnpd', requires({ ...PORT_MAPPING, also:
 
   beforeAll(async () => {
     net = await KernelNet.create()
-    at = await home(net, 'home', { nat: { kind: 'random' } })
+    at = await home(net, 'home')
     outside = await net.host('outside')
     daemon = await Miniupnpd.start(net, at.router)
     const relay = net.exec(outside, process.execPath, [MAIN, 'serve', '--json', '--address', outside.ip4, '--user', 'ann:secret'])
