@@ -64,7 +64,7 @@ export class PortMapper {
     const key = `${wish.transport} ${wish.internal.key}`
     const known = this.#leases.get(key)
     if (known !== undefined) return known
-    const { transport, internal, exact, allow, externalPort = portOutside(internal.port) } = wish
+    const { transport, internal, exact, allow, externalPort = portOutside(internal) } = wish
     const lease = new Lease({
       timers,
       random: network.random,
@@ -213,6 +213,7 @@ export class PortMapper {
  * The same, so that what the socket sends itself leaves by the mapped port, too. Below 1024 routers give none as a rule, and miniupnpd 2.3.1 answers
  * nobody for a minute while it tries them all.
  */
-function portOutside(internal: number): number {
-  return internal < 1_024 ? internal + LOW_PORTS : internal
+function portOutside({ family, port }: Address): number {
+  // A pinhole in a firewall changes no port.
+  return family === 4 && port < 1_024 ? port + LOW_PORTS : port
 }
