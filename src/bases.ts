@@ -11,6 +11,16 @@ const OPENER_HOPS = 2
 /** What systems use by default. */
 const ALL_HOPS = 64
 
+interface HostBaseOptions {
+  readonly id: number
+  readonly socket: DatagramSocket
+  /** What it is bound to. */
+  readonly choices: readonly HostChoice[]
+  readonly hidden: boolean
+  readonly passive: boolean
+  readonly doubt: (base: HostBase) => void
+}
+
 /** A base on a socket of this machine. */
 export class HostBase implements Base {
   readonly kind = 'host'
@@ -19,16 +29,19 @@ export class HostBase implements Base {
   readonly address: Address
   readonly rank: number
   readonly hidden: boolean
+  readonly passive: boolean
   readonly links: readonly Prefix[]
   /** What a peer can be told: the bound address, or every address of the machine when bound to the wildcard. */
   readonly addresses: readonly Address[]
   readonly #socket: DatagramSocket
   readonly #doubt: (base: HostBase) => void
 
-  constructor(id: number, socket: DatagramSocket, choices: readonly HostChoice[], hidden: boolean, doubt: (base: HostBase) => void) {
+  constructor(options: HostBaseOptions) {
+    const { id, socket, choices, hidden, passive, doubt } = options
     const { local } = socket
     this.id = id
     this.hidden = hidden
+    this.passive = passive
     this.#socket = socket
     this.#doubt = doubt
     this.address = local
@@ -87,6 +100,8 @@ export interface BasesOptions {
 export class Bases {
   readonly #options: BasesOptions
   readonly #bases = new Map<string, HostBase>()
+  /** By the base beside which they are. */
+  readonly #passive = new Map<HostBase, HostBase>()
   readonly #refused = new Map<string, string>()
   #port: number
   #unwatch: (() => void) | undefined
@@ -98,8 +113,36 @@ export class Bases {
     this.#port = options.port
   }
 
+  /** Without the passive ones. */
   get all(): readonly HostBase[] {
     return [...this.#bases.values()]
+  }
+
+  /** Of all sockets. */
+  get addresses(): readonly Address[] {
+    return [...this.#bases.values(), ...this.#passive.values()].map(({ address }) => address)
+  }
+
+  /**
+   * Another socket beside a base, on the same IP address and for as long, passive. Undefined when the base is the caller's own socket, or gone, or no
+   * socket is to be had.
+   */
+  async openPassive(beside: HostBase): Promise<HostBase | undefined> {
+    const { network, socket: own } = this.#options
+    const { address } = beside
+    if (own !== undefined) return undefined
+    try {
+      const socket = await network.bind({ family: address.family, ip: address.host, port: 0 })
+      if (this.#closed || !this.all.includes(beside) || this.#passive.has(beside)) {
+        socket.close()
+        return undefined
+      }
+      const base = this.#make(socket, [], beside, (reason) => this.#removePassive(beside, reason))
+      this.#passive.set(beside, base)
+      return base
+    } catch {
+      return undefined // the mapping stays where it is
+    }
   }
 
   /** Addresses that are not offered, with the reason. */
@@ -126,8 +169,9 @@ export class Bases {
   close(): void {
     this.#closed = true
     this.#unwatch?.()
-    for (const base of this.#bases.values()) base.close()
+    for (const base of [...this.#bases.values(), ...this.#passive.values()]) base.close()
     this.#bases.clear()
+    this.#passive.clear()
     this.#options.socket?.close()
   }
 
@@ -203,19 +247,26 @@ export class Bases {
   }
 
   #add(key: string, socket: DatagramSocket, choices: readonly HostChoice[]): void {
-    const { nextId, outlet, policy } = this.#options
-    const base = new HostBase(nextId(), socket, choices, policy?.offer === false, outlet.doubted)
+    const base = this.#make(socket, choices, undefined, (reason) => {
+      this.#remove(key, base, reason)
+      this.#queueUpdate()
+    })
     this.#bases.set(key, base)
+    this.#options.outlet.added(base)
+  }
+
+  /** @param beside makes it passive */
+  #make(socket: DatagramSocket, choices: readonly HostChoice[], beside: HostBase | undefined, lost: (reason: string) => void): HostBase {
+    const { nextId, outlet, policy } = this.#options
+    const hidden = policy?.offer === false
+    const base = new HostBase({ id: nextId(), socket, choices, hidden, passive: beside !== undefined, doubt: outlet.doubted })
     socket.handle({
       datagram: (data, from) => outlet.datagram(base, data, from),
       sendFailed: (to, failure) => outlet.sendFailed(base, to, failure),
       drained: () => outlet.drained(base),
-      lost: (reason) => {
-        this.#remove(key, base, reason.message)
-        this.#queueUpdate()
-      },
+      lost: (reason) => lost(reason.message),
     })
-    outlet.added(base)
+    return base
   }
 
   #remove(key: string, base: HostBase, reason: string): void {
@@ -226,6 +277,15 @@ export class Bases {
   #forget(key: string, base: HostBase, reason: string): void {
     if (this.#bases.get(key) !== base) return
     this.#bases.delete(key)
+    this.#removePassive(base, reason)
+    this.#options.outlet.removed(base, reason)
+  }
+
+  #removePassive(beside: HostBase, reason: string): void {
+    const base = this.#passive.get(beside)
+    if (base === undefined) return
+    this.#passive.delete(beside)
+    base.close()
     this.#options.outlet.removed(base, reason)
   }
 }

@@ -5,6 +5,7 @@ export {
   fromRTCIceCandidate,
   type HostPolicy,
   type Mapping,
+  type MappingStatus,
   parseCandidate,
   type RelayCredentials,
   type RelayServerStatus,
@@ -25,7 +26,7 @@ export {
   type Timer,
 } from './net/index.ts'
 export { nodeNetwork } from './net/node/index.ts'
-export type { IceServer, RelayPolicy, TraversalOptions } from './options.ts'
+export type { IceServer, PortMappingPolicy, RelayPolicy, TraversalOptions } from './options.ts'
 export type { Explanation, LogEntry, PairReport, Path, PathEnd } from './path/index.ts'
 export type { Session } from './session.ts'
 export type { SessionEvents, SessionState, SessionStatus } from './session-events.ts'

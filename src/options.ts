@@ -67,7 +67,7 @@ export interface PortMappingPolicy {
   readonly protocols?: readonly MappingProtocol[]
   /** Milliseconds to ask for, renewed at half of what is granted: 120,000 to 86,400,000, two hours by default. */
   readonly lifetime?: number
-  /** What routers list a UPnP mapping under: up to 60 printable ASCII characters, `sallyport` by default. */
+  /** What routers list a UPnP mapping under: up to 60 ASCII letters, digits, spaces and `.` `_` `-`, `sallyport` by default. */
   readonly description?: string
   /** Deletes what was mapped on SIGINT and SIGTERM, too, before the process ends. False by default: then it ends with its lifetime. */
   readonly releaseOnExit?: boolean

@@ -3,7 +3,7 @@
  * public face, on the operating system unless told otherwise.
  */
 import { SallyportError } from './errors.ts'
-import { Address, type Family, type Network, Prefix, Timers } from './net/index.ts'
+import { Address, type Family, type Network, Prefix, type Timer, Timers } from './net/index.ts'
 import { nodeNetwork, onTermination } from './net/node/index.ts'
 import {
   checkMappingTerms,
@@ -14,10 +14,24 @@ import {
   type MappingTransport,
   openClients,
   PortMapper,
+  type Proof,
+  type RouterSurvey,
+  surveyRouters as survey,
 } from './pmp/index.ts'
 import { SafeEmitter } from './safe-emitter.ts'
 
-export type { MappingProtocol, MappingTransport } from './pmp/index.ts'
+export type {
+  MappingProtocol,
+  MappingTransport,
+  ProtocolAnswer,
+  ProtocolFailure,
+  ProtocolSurvey,
+  Reach,
+  RouterSurvey,
+} from './pmp/index.ts'
+
+/** Milliseconds that `verify` may take. */
+const VERIFY_MOST = 30_000
 
 export interface MapPortOptions {
   /** `udp` by default. */
@@ -38,11 +52,11 @@ export interface MapPortOptions {
   readonly lifetime?: number
   /** What is tried; all by default, preferred in the order PCP, NAT-PMP, UPnP. */
   readonly via?: readonly MappingProtocol[]
-  /** What routers list a UPnP mapping under: up to 60 printable ASCII characters; `sallyport` by default. */
+  /** What routers list a UPnP mapping under: up to 60 ASCII letters, digits, spaces and `.` `_` `-`; `sallyport` by default. */
   readonly description?: string
   /**
    * Has a packet sent from outside to the external address come in? A mapping that has not is deleted and made again, or by another protocol; asked
-   * again every minute. Nobody else can tell whether a router does what it says.
+   * again every minute. Nobody else can tell whether a router does what it says. What throws, or takes longer than 30 s, says nothing.
    */
   readonly verify?: (external: ExternalAddress) => boolean | Promise<boolean>
   /** Deletes the mapping on SIGINT and SIGTERM, too, before the process ends. False by default: then it ends with its lifetime. */
@@ -90,6 +104,26 @@ export async function mapPort(options: MapPortOptions): Promise<PortMapping> {
   return mapping
 }
 
+export interface SurveyRoutersOptions {
+  /** Ends it. */
+  readonly signal?: AbortSignal
+  /** The operating system by default, or a host of `sallyport/lab`. */
+  readonly network?: Network
+}
+
+/**
+ * What the routers here offer: the one on each default route, IPv4 and IPv6, is asked in every protocol, all at once, and nothing is mapped. Takes
+ * about 4 s where one of them does not answer. That a router answers does not mean that what it maps lets packets in: see `verify` of `mapPort`.
+ * Rejects with TypeError for options that make no sense, and with the signal's reason.
+ */
+export async function surveyRouters(options: SurveyRoutersOptions = {}): Promise<readonly RouterSurvey[]> {
+  if (typeof options !== 'object' || options === null) throw new TypeError('surveyRouters takes an object of options')
+  const { signal, network = nodeNetwork(), ...others } = options
+  for (const name of Object.keys(others)) throw new TypeError(`option ${name} is not known; there are signal, network`)
+  if (signal !== undefined && !(signal instanceof AbortSignal)) throw new TypeError('option signal is not an AbortSignal')
+  return survey(network, signal === undefined ? {} : { signal })
+}
+
 /** A port that is open on the router. */
 export class PortMapping extends SafeEmitter<PortMappingEvents> implements AsyncDisposable {
   readonly protocol: MappingTransport
@@ -101,7 +135,7 @@ export class PortMapping extends SafeEmitter<PortMappingEvents> implements Async
   #told: string | undefined
   #opened: { readonly resolve: () => void; readonly reject: (reason: unknown) => void } | undefined
   #stopHeeding: (() => void) | undefined
-  #closed = false
+  #closing: Promise<void> | undefined
 
   /** @internal use `mapPort` */
   constructor(options: Checked) {
@@ -116,7 +150,7 @@ export class PortMapping extends SafeEmitter<PortMappingEvents> implements Async
       timers: this.#timers,
       openClients,
       terms,
-      ...(verify === undefined ? {} : { prove: async ({ external }) => prove(verify, external) }),
+      ...(verify === undefined ? {} : { prove: ({ external }) => prove(verify, external, this.#timers) }),
       changed: () => this.#changed(),
     })
   }
@@ -152,12 +186,16 @@ export class PortMapping extends SafeEmitter<PortMappingEvents> implements Async
   }
 
   /** Deletes the mapping, within a second. Never rejects. Idempotent. */
-  async close(): Promise<void> {
-    if (this.#closed) return
-    this.#closed = true
-    this.#stopHeeding?.()
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  async #close(): Promise<void> {
     this.#opened?.reject(new SallyportError('ERR_CLOSED', 'the mapping was closed'))
     await this.#mapper.close()
+    // Not before: a signal that comes meanwhile has to wait for the deletion, too.
+    this.#stopHeeding?.()
     this.#timers.clear()
   }
 
@@ -183,7 +221,7 @@ export class PortMapping extends SafeEmitter<PortMappingEvents> implements Async
 
   #changed(): void {
     const lease = this.#lease
-    if (lease === undefined || this.#closed || !lease.settled) return
+    if (lease === undefined || this.#closing !== undefined || !lease.settled) return
     const { grant, failure } = lease
     if (this.#opened !== undefined) {
       const { resolve, reject } = this.#opened
@@ -193,7 +231,7 @@ export class PortMapping extends SafeEmitter<PortMappingEvents> implements Async
         this.#told = grant?.external.key
         resolve()
       }
-    } else if (grant !== undefined && grant.external.key !== this.#told) {
+    } else if (grant !== undefined && lease.judged && grant.external.key !== this.#told) {
       this.#told = grant.external.key
       this.safeEmit('change', { address: this.externalAddress, port: grant.external.port })
     } else if (failure !== undefined && this.#told !== undefined) {
@@ -203,13 +241,22 @@ export class PortMapping extends SafeEmitter<PortMappingEvents> implements Async
   }
 }
 
-async function prove(verify: NonNullable<MapPortOptions['verify']>, external: Address): ReturnType<import('./pmp/index.ts').Prove> {
+async function prove(verify: NonNullable<MapPortOptions['verify']>, external: Address, timers: Timers): Promise<Proof> {
+  let late: Timer | undefined
   try {
     const { ip, port, scope } = external
-    const arrived = await verify({ address: scope === 'unspecified' ? undefined : ip, port })
+    const arrived = await Promise.race([
+      verify({ address: scope === 'unspecified' ? undefined : ip, port }),
+      new Promise<undefined>((resolve) => {
+        late = timers.after(VERIFY_MOST, () => resolve(undefined))
+      }),
+    ])
+    if (arrived === undefined) return { kind: 'unknown' }
     return arrived ? { kind: 'proven', external } : { kind: 'failed' }
   } catch {
     return { kind: 'unknown' } // it could not be tried
+  } finally {
+    late?.cancel()
   }
 }
 
@@ -261,13 +308,15 @@ function check(options: MapPortOptions): Checked {
   if (family !== 4 && family !== 6) throw new TypeError(`option family is neither 4 nor 6: ${String(family)}`)
   const internal = internalAddress === undefined ? Address.any(family, internalPort) : Address.tryOf(String(internalAddress), internalPort)
   if (internal === undefined) throw new TypeError(`option internalAddress is not an IP address: ${String(internalAddress)}`)
+  if (internalAddress !== undefined && options.family !== undefined && family !== internal.family)
+    throw new TypeError(`option internalAddress is not of family ${family}: ${internalAddress}`)
   if (typeof exact !== 'boolean') throw new TypeError('option exact is not true or false')
   if (typeof releaseOnExit !== 'boolean') throw new TypeError('option releaseOnExit is not true or false')
   if (verify !== undefined && typeof verify !== 'function') throw new TypeError('option verify is not a function')
   if (signal !== undefined && !(signal instanceof AbortSignal)) throw new TypeError('option signal is not an AbortSignal')
   if (allow !== undefined) checkAllowed(allow)
   const { via = MAPPING_DEFAULTS.protocols, lifetime = MAPPING_DEFAULTS.lifetime, description = MAPPING_DEFAULTS.description } = options
-  const terms = checkMappingTerms({ protocols: via, lifetime, description }, 'option ')
+  const terms = checkMappingTerms({ protocols: via, lifetime, description }, 'option ', 'via')
   return { protocol, internal, externalPort, exact, allow, terms, verify, releaseOnExit, network }
 }
 

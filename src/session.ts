@@ -31,8 +31,9 @@ import { candidateLines, type ReadSignal, readSignal, type Signal, type SignalCo
 
 /** What a session asks of its traversal beyond the common ground. */
 export interface SessionHost extends Ground, OutflowHost {
-  /** For reports: what became of the servers, and of the addresses that are not offered. */
+  /** For reports: what became of the servers and port mappings, and of the addresses that are not offered. */
   readonly servers: readonly string[]
+  readonly mappings: readonly string[]
   readonly missing: readonly string[]
   readonly notOffered: readonly string[]
   /** How far the relays are. */
@@ -166,7 +167,7 @@ export class Session extends SafeEmitter<SessionEvents> {
    * `String(explanation)` reads as text.
    */
   explain(): Explanation {
-    const { localCandidates, servers, missing, notOffered } = this.#host
+    const { localCandidates, servers, mappings, missing, notOffered } = this.#host
     return explain({
       ...(this.#generations.current === undefined ? this.#lastAttempt : this.#reportAttempt()),
       peer: this.peer,
@@ -175,6 +176,7 @@ export class Session extends SafeEmitter<SessionEvents> {
       localCandidates: candidateLines(localCandidates).candidates,
       signals: { sent: this.#signalsSent, received: this.#signalsReceived },
       servers,
+      mappings,
       missing,
       notOffered,
       refused: this.#log.refused,

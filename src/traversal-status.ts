@@ -19,6 +19,8 @@ export interface ServerStatus {
   readonly from: string | undefined
   /** Our address as the server saw it. */
   readonly mapped: string | undefined
+  /** The other address that it says it can send from (RFC 5780 7.4); undefined where it has none. */
+  readonly other: string | undefined
   /** Milliseconds. */
   readonly rtt: number | undefined
   /** Why there is no answer now; undefined when there is one, or one is awaited. */
@@ -57,11 +59,12 @@ export interface TraversalStatus {
 export function serverStatus(unresolved: ReadonlyMap<string, string>, bindings: readonly ReflexiveBinding[]): readonly ServerStatus[] {
   return [
     ...[...unresolved].map(([server, failure]) => ({ ...UNASKED, server, failure: failure === '' ? undefined : failure })),
-    ...bindings.map(({ base, server, mapped, rtt, failure }) => ({
+    ...bindings.map(({ base, server, mapped, other, rtt, failure }) => ({
       server: server.uri,
       address: server.address.key,
       from: base.address.key,
       mapped: mapped?.key,
+      other: other?.key,
       rtt,
       failure,
     })),
@@ -92,6 +95,35 @@ export function describeRelay({ server, state, transport, rtt, relayed, failure 
   return `${server}: no relay${over}: ${failure ?? 'not answered yet'}`
 }
 
+/** What was mapped and whether that is known to work, or why there is nothing. */
+export function describeMapping({ internal, router, state, protocol, external, proven, reach, failure }: MappingFacts): string {
+  if (state !== 'mapped') {
+    const why = failure ?? (router === undefined ? 'no router is known yet' : `${router} has not answered yet`)
+    return `${internal}: no port mapping: ${why}`
+  }
+  const by = `by ${protocol} of ${router}`
+  // An IPv6 address is the same outside: what is mapped there is a hole in a firewall.
+  const what = external === internal ? `open ${by}` : `mapped to ${external} ${by}`
+  if (proven === undefined) return `${internal}: ${what}, on trial: nothing has come in from outside yet${reservation(reach)}`
+  return `${internal}: ${what}, proven: packets from outside come in${proven === external ? '' : ` at ${proven}`}`
+}
+
+/** For a mapping that nothing has come in through. */
+function reservation(reach: MappingStatus['reach']): string {
+  switch (reach) {
+    case 'private':
+      return '; the router’s own address is a private one, so another NAT stands behind it'
+    case 'shared':
+      return '; the router’s own address is a carrier’s (RFC 6598), whose NAT stands behind it'
+    case 'other':
+      return '; servers see us at another address'
+    case 'untold':
+      return '; the router does not tell its address'
+    default:
+      return ''
+  }
+}
+
 /** Only what explains why a path is missing. */
 export function describeNats(nats: readonly NatStatus[]): readonly string[] {
   const hard = nats.filter(({ mapping }) => mapping === 'per-destination')
@@ -100,4 +132,7 @@ export function describeNats(nats: readonly NatStatus[]): readonly string[] {
   )
 }
 
-const UNASKED = { address: undefined, from: undefined, mapped: undefined, rtt: undefined }
+/** What stays true while nothing happens. */
+export type MappingFacts = Omit<MappingStatus, 'expiresIn'>
+
+const UNASKED = { address: undefined, from: undefined, mapped: undefined, other: undefined, rtt: undefined }

@@ -24,7 +24,15 @@ import { openClients } from './pmp/index.ts'
 import { Session, type SessionHost } from './session.ts'
 import { candidateLines } from './signal/index.ts'
 import { Transactions } from './stun/index.ts'
-import { describeNats, describeRelay, describeServer, natStatus, serverStatus, type TraversalStatus } from './traversal-status.ts'
+import {
+  describeMapping,
+  describeNats,
+  describeRelay,
+  describeServer,
+  natStatus,
+  serverStatus,
+  type TraversalStatus,
+} from './traversal-status.ts'
 
 /** Milliseconds before a name without an answer is looked up again, doubling. */
 const LOOKUP_FIRST = 5_000
@@ -57,7 +65,7 @@ export class Traversal {
   readonly #demultiplexer: Demultiplexer
   readonly #bases: Bases
   readonly #relays: RelayGatherer
-  readonly #mapped: PortMappedGatherer | undefined
+  readonly #mapped: PortMappedGatherer<HostBase> | undefined
   #stopHeeding: (() => void) | undefined
   readonly #offer = new Offer((candidate) => this.#candidateAdded(candidate))
   readonly #sessions = new Map<string, Session>()
@@ -183,9 +191,9 @@ export class Traversal {
 
   /** Reads memory only. */
   status(): TraversalStatus {
-    const { all, refused } = this.#bases
+    const { all, addresses, refused } = this.#bases
     return {
-      sockets: all.map(({ address }) => address.key),
+      sockets: addresses.map(({ key }) => key),
       candidates: candidateLines(this.#offer.candidates).candidates,
       refused,
       servers: serverStatus(this.#unresolved, this.#gatherer.bindings),
@@ -241,6 +249,9 @@ export class Traversal {
       get servers() {
         const { servers, relays, nats } = self.status()
         return [...servers.map(describeServer), ...relays.map(describeRelay), ...describeNats(nats)]
+      },
+      get mappings() {
+        return (self.#mapped?.status ?? []).map(describeMapping)
       },
       get missing() {
         const { servers, relays } = self.status()
@@ -397,7 +408,7 @@ export class Traversal {
     })
   }
 
-  #makeMapped(portMapping: NonNullable<CheckedOptions['portMapping']>): PortMappedGatherer {
+  #makeMapped(portMapping: NonNullable<CheckedOptions['portMapping']>): PortMappedGatherer<HostBase> {
     return new PortMappedGatherer({
       network: this.#network,
       timers: this.#timers,
@@ -406,12 +417,13 @@ export class Traversal {
       terms: portMapping,
       bindings: () => this.#gatherer.bindings,
       relays: () => this.#relays.bases,
+      openPassive: (base) => this.#bases.openPassive(base),
       changed: (base, mapped) => this.#mappedChanged(base, mapped),
       settled: () => this.#checkGathered(),
     })
   }
 
-  #mappedChanged(base: Base, mapped: readonly MappedAddress[]): void {
+  #mappedChanged(base: HostBase, mapped: readonly MappedAddress[]): void {
     diagnose('gather', () => ({
       event: 'mapped',
       from: base.address.key,

@@ -17,6 +17,7 @@ function base(id: number): Base {
     links: [],
     rank: 0,
     hidden: false,
+    passive: false,
     retiringSince: Number.POSITIVE_INFINITY,
     expect: () => undefined,
     verify: () => undefined,

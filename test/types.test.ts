@@ -15,6 +15,7 @@ import {
   type Traversal,
   type TraversalOptions,
 } from '../src/index.ts'
+import { type ExternalAddress, type MapPortOptions, type MappingProtocol, mapPort, type PortMapping } from '../src/port-mapping.ts'
 
 // Checked by `npm run check`; at run time there is nothing to do.
 it('events and their values are typed, and what does not exist does not compile', () => {
@@ -44,4 +45,23 @@ it('events and their values are typed, and what does not exist does not compile'
   expectTypeOf(nodeNetwork().clock).toEqualTypeOf<Clock>()
   expectTypeOf<Clock['wake']>().returns.toEqualTypeOf<Timer>()
   expectTypeOf<Session>().not.toHaveProperty('tell')
+})
+
+it('so are those of port mappings', () => {
+  const use = (mapping: PortMapping): void => {
+    mapping.on('change', (external) => expectTypeOf(external).toEqualTypeOf<ExternalAddress>())
+    mapping.on('lost', (error) => expectTypeOf(error.code).toEqualTypeOf<ErrorCode>())
+    // @ts-expect-error there is no such event
+    mapping.on('changed', () => {})
+    // @ts-expect-error it is the router's to say
+    mapping.externalPort = 80
+    expectTypeOf(mapping.via).toEqualTypeOf<MappingProtocol | undefined>()
+    expectTypeOf(mapping.close()).resolves.toBeVoid()
+  }
+  expectTypeOf(use).toBeFunction()
+  expectTypeOf(mapPort).returns.resolves.toEqualTypeOf<PortMapping>()
+  expectTypeOf<PortMapping>().toExtend<AsyncDisposable>()
+  expectTypeOf<{ internalPort: number }>().toExtend<MapPortOptions>()
+  expectTypeOf<{ protocol: 'udp' }>().not.toExtend<MapPortOptions>()
+  expectTypeOf<{ internalPort: number; via: ['pmp'] }>().not.toExtend<MapPortOptions>()
 })

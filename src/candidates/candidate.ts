@@ -44,6 +44,11 @@ export interface Base {
   readonly rank: number
   /** The user wants nobody to learn of this address: it is neither told nor shown by a packet that no NAT would change. */
   readonly hidden: boolean
+  /**
+   * Only for what comes in by a port mapping: nothing is sent first from here. A NAT that gives each destination another port would go on using that
+   * one for the answers to a peer that we had sent to before, and the peer's NAT would not take them.
+   */
+  readonly passive: boolean
   /** It will be closed soon: what works elsewhere should go there before. When that was known; infinity as a rule. */
   readonly retiringSince: number
   /**

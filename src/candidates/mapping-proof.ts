@@ -64,9 +64,9 @@ export class MappingProver {
     return this.#options.relays().length > 0 || this.#options.bindings().some(({ other }) => other !== undefined)
   }
 
-  /** Never rejects. */
-  async prove(base: Base, grant: Grant): Promise<Proof> {
-    const bindings = this.#options.bindings().filter((binding) => binding.base === base && binding.failure === undefined)
+  /** Never rejects. @param seenFrom the base whose answers from servers tell of the NAT */
+  async prove(base: Base, grant: Grant, seenFrom: Base = base): Promise<Proof> {
+    const bindings = this.#options.bindings().filter((binding) => binding.base === seenFrom && binding.failure === undefined)
     const targets = targetsOf(
       grant,
       bindings.flatMap(({ mapped }) => mapped ?? []),
@@ -76,7 +76,7 @@ export class MappingProver {
       for (const relay of this.#options.relays())
         if (relay.address.family === target.family) attempts.push(this.#byRelay(relay, base, target))
       for (const binding of bindings)
-        if (binding.mapped?.sameIp(target) === true && binding.other !== undefined) attempts.push(this.#byServer(binding, target))
+        if (binding.mapped?.sameIp(target) === true && binding.other !== undefined) attempts.push(this.#byServer(base, binding, target))
     }
     return first(attempts)
   }
@@ -118,15 +118,18 @@ export class MappingProver {
     this.#options.timers.after(RELAY_CHECK, () => then(this.#options.relays().includes(relay)))
   }
 
-  #byServer({ base, server, mapped, other }: ReflexiveBinding, target: Address): Promise<Outcome> {
-    const name = `${base.id} ${server.address.key}`
+  #byServer(base: Base, binding: ReflexiveBinding, target: Address): Promise<Outcome> {
+    const { server, mapped, other } = binding
+    const name = `${binding.base.id} ${server.address.key}`
+    // What the server sees of another base has another port.
+    const isSeen = binding.base === base && mapped?.port === target.port
     const sameSource = ({ class: kind }: Message, from: Address): boolean => kind === 'error' && from.key === server.address.key
     return new Promise((resolve) => {
       this.#options.transactions.start({
         build: (id) => {
           this.#writer.start('request', Method.Binding, id).uint32(Attribute.ChangeRequest, CHANGE_BOTH)
           // RFC 5780 7.5: two bytes of port; where it is the port that the server sees, every server can do it.
-          if (mapped?.port !== target.port) this.#writer.bytes(Attribute.ResponsePort, Uint8Array.of(target.port >> 8, target.port & 0xff))
+          if (!isSeen) this.#writer.bytes(Attribute.ResponsePort, Uint8Array.of(target.port >> 8, target.port & 0xff))
           return this.#writer.fingerprint().finish()
         },
         send: (data) => void base.send(data, server.address, true),

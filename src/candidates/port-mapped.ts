@@ -14,7 +14,7 @@ import type { ReflexiveBinding } from './server-reflexive.ts'
 /** Milliseconds, at most, that a first result counts among what is gathered at the start. */
 const WAIT = 1_000
 
-export interface PortMappedOptions {
+export interface PortMappedOptions<B extends Base> {
   readonly network: Network
   readonly timers: Timers
   readonly transactions: Transactions
@@ -24,8 +24,10 @@ export interface PortMappedOptions {
   readonly bindings: () => readonly ReflexiveBinding[]
   /** Allocations to prove with. */
   readonly relays: () => readonly RelayBase[]
+  /** A passive base beside another; undefined when there is none to be had. */
+  readonly openPassive: (beside: B) => Promise<B | undefined>
   /** What `mapped` says of the base is new. */
-  readonly changed: (base: Base, mapped: readonly MappedAddress[]) => void
+  readonly changed: (base: B, mapped: readonly MappedAddress[]) => void
   /** `pending` is false from now on. */
   readonly settled: () => void
 }
@@ -62,16 +64,25 @@ export interface MappingStatus {
   readonly failure: string | undefined
 }
 
-export class PortMappedGatherer {
-  readonly #options: PortMappedOptions
+/** Where a lease's port is. */
+interface Place<B extends Base> {
+  readonly base: B
+  /** The base whose answers from servers tell of the NAT: the same, or the one beside which a passive one was opened. */
+  readonly seenFrom: B
+}
+
+export class PortMappedGatherer<B extends Base> {
+  readonly #options: PortMappedOptions<B>
   readonly #mapper: PortMapper
   readonly #prover: MappingProver
-  readonly #leases = new Map<Lease, Base>()
+  readonly #leases = new Map<Lease, Place<B>>()
+  /** Beside which a passive base was opened, or is about to be. */
+  readonly #doubled = new WeakSet<B>()
   /** Until the end of the wait. */
   #waiting: Timer | undefined
   #waited = false
 
-  constructor(options: PortMappedOptions) {
+  constructor(options: PortMappedOptions<B>) {
     this.#options = options
     const { network, timers, transactions, openClients, terms, bindings, relays } = options
     this.#prover = new MappingProver({ timers, transactions, bindings, relays })
@@ -81,8 +92,8 @@ export class PortMappedGatherer {
       openClients,
       terms,
       prove: (grant, request) => {
-        const [, base] = [...this.#leases].find(([lease]) => lease.request === request) ?? []
-        return base === undefined ? Promise.resolve({ kind: 'unknown' }) : this.#prover.prove(base, grant)
+        const [, place] = [...this.#leases].find(([lease]) => lease.request === request) ?? []
+        return place === undefined ? Promise.resolve({ kind: 'unknown' }) : this.#prover.prove(place.base, grant, place.seenFrom)
       },
       changed: (lease) => this.#changed(lease),
     })
@@ -94,25 +105,20 @@ export class PortMappedGatherer {
   }
 
   get status(): readonly MappingStatus[] {
-    return [...this.#leases].map(([lease, base]) => this.#statusOf(lease, base))
+    return [...this.#leases].map(([lease, place]) => this.#statusOf(lease, place))
   }
 
-  addBase(base: Base): void {
+  addBase(base: B): void {
     const { scope } = base.address
     if (scope === 'loopback' || scope === 'link-local') return
-    const lease = this.#mapper.add({ transport: 'udp', internal: base.address })
-    this.#leases.set(lease, base)
+    this.#add({ base, seenFrom: base })
     if (this.#waited) return
     this.#waited = true
     this.#waiting = this.#options.timers.after(WAIT, () => this.#settle())
   }
 
   removeBase(base: Base): void {
-    for (const [lease, other] of this.#leases) {
-      if (other !== base) continue
-      this.#leases.delete(lease)
-      void this.#mapper.remove(lease)
-    }
+    for (const [lease, place] of this.#leases) if (place.base === base) this.#remove(lease)
   }
 
   networkChanged(): void {
@@ -121,7 +127,7 @@ export class PortMappedGatherer {
 
   /** Somebody is there to prove with who was not before, or servers see something else. */
   proversChanged(): void {
-    for (const lease of this.#leases.keys()) {
+    for (const lease of [...this.#leases.keys()]) {
       if (this.#prover.able) lease.proveAgain()
       this.#changed(lease)
     }
@@ -134,8 +140,11 @@ export class PortMappedGatherer {
 
   /** A peer's check to this address has come in. It counts for what is on trial there, and for nothing else that a peer may say. */
   reached(base: Base, address: Address): void {
-    for (const [lease, other] of this.#leases) {
-      if (other === base && this.#mappedOf(lease, base).some((mapped) => mapped.mapping === 'trial' && mapped.address.equals(address)))
+    for (const [lease, place] of this.#leases) {
+      if (
+        place.base === base &&
+        this.#mappedOf(lease, place).some((mapped) => mapped.mapping === 'trial' && mapped.address.equals(address))
+      )
         lease.proven(address)
     }
   }
@@ -151,10 +160,41 @@ export class PortMappedGatherer {
     await this.#mapper.close()
   }
 
+  #add(place: Place<B>): void {
+    const lease = this.#mapper.add({ transport: 'udp', internal: place.base.address })
+    this.#leases.set(lease, place)
+  }
+
+  #remove(lease: Lease): void {
+    this.#leases.delete(lease)
+    void this.#mapper.remove(lease)
+  }
+
   #changed(lease: Lease): void {
-    const base = this.#leases.get(lease)
-    if (base !== undefined) this.#options.changed(base, this.#mappedOf(lease, base))
+    const place = this.#leases.get(lease)
+    if (place === undefined) return
+    if (this.#needsAnother(lease, place)) void this.#double(lease, place)
+    else this.#options.changed(place.base, this.#mappedOf(lease, place))
     if (this.#waiting !== undefined && [...this.#leases.keys()].every(({ settled }) => settled)) this.#settle()
+  }
+
+  /** What the socket sends does not leave from what is mapped: see `Base.passive`. */
+  #needsAnother({ grant }: Lease, { base, seenFrom }: Place<B>): boolean {
+    if (grant === undefined || grant.internal.family === 6 || base !== seenFrom || this.#doubled.has(base)) return false
+    const seen = this.#seenOf(seenFrom)
+    return seen.length > 0 && !targetsOf(grant, seen).some((target) => seen.some(({ key }) => key === target.key))
+  }
+
+  async #double(lease: Lease, { base }: Place<B>): Promise<void> {
+    this.#doubled.add(base)
+    const passive = await this.#options.openPassive(base)
+    if (!this.#leases.has(lease)) return
+    if (passive === undefined) this.#changed(lease)
+    else {
+      this.#remove(lease)
+      this.#options.changed(base, [])
+      this.#add({ base: passive, seenFrom: base })
+    }
   }
 
   #settle(): void {
@@ -163,14 +203,14 @@ export class PortMappedGatherer {
     this.#options.settled()
   }
 
-  #mappedOf({ grant, external, router }: Lease, base: Base): readonly MappedAddress[] {
+  #mappedOf({ grant, external, router }: Lease, { seenFrom }: Place<B>): readonly MappedAddress[] {
     // The address of an IPv6 base is the same inside and outside, and a host candidate already.
     if (grant === undefined || grant.internal.family === 6) return []
     const by = `${grant.protocol} ${router?.uplink.router.host}`
     if (external !== undefined) return [{ address: external, by, mapping: 'proven' }]
     // Nobody's path should depend on what we will know ourselves in a moment.
     if (this.#prover.able) return []
-    return targetsOf(grant, this.#seenOf(base)).map((address) => ({ address, by, mapping: 'trial' }))
+    return targetsOf(grant, this.#seenOf(seenFrom)).map((address) => ({ address, by, mapping: 'trial' }))
   }
 
   #seenOf(base: Base): readonly Address[] {
@@ -179,9 +219,9 @@ export class PortMappedGatherer {
       .flatMap((binding) => (binding.base === base && binding.failure === undefined ? (binding.mapped ?? []) : []))
   }
 
-  #statusOf(lease: Lease, base: Base): MappingStatus {
+  #statusOf(lease: Lease, { base, seenFrom }: Place<B>): MappingStatus {
     const { grant, external, failure, router, settled, expiresAt } = lease
-    const seen = this.#seenOf(base)
+    const seen = this.#seenOf(seenFrom)
     const reach = grant === undefined ? undefined : reachOf(grant.external)
     const other = reach === 'public' && seen.length > 0 && grant?.internal.family === 4 && !seen.some((one) => one.sameIp(grant.external))
     return {

@@ -62,6 +62,7 @@ export class RelayBase implements Base {
   readonly links: readonly Prefix[] = []
   readonly rank: number
   readonly hidden = false
+  readonly passive = false
   retiringSince: number = Number.POSITIVE_INFINITY
   /** As configured. */
   readonly server: string

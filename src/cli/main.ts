@@ -31,6 +31,8 @@ async function run(args: readonly string[]): Promise<number> {
       return (await import('./serve/index.ts')).serve(rest)
     case 'credentials':
       return (await import('./credentials.ts')).credentials(rest)
+    case 'doctor':
+      return (await import('./doctor/index.ts')).doctor(rest)
     case 'demo':
       return (await import('./demo/index.ts')).demo(rest)
   }

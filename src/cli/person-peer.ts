@@ -5,6 +5,7 @@ import { describePath, printable } from '../path/index.ts'
 import type { Session } from '../session.ts'
 import type { Signal } from '../signal/index.ts'
 import type { Traversal } from '../traversal.ts'
+import { describeMapping } from '../traversal-status.ts'
 import { decodeCode, encodeCode } from './code.ts'
 import { type Colours, colours, endText, milliseconds } from './format.ts'
 import { openTraversal, type PeerSetup } from './peer-setup.ts'
@@ -174,6 +175,10 @@ class Screen {
       case 'server':
       case 'relay':
         if (sight.failure !== undefined) this.problem(`${sight.server}: ${sight.failure}`)
+        return
+      case 'mapping':
+        if (sight.failure !== undefined) this.problem(describeMapping(sight))
+        else this.note(describeMapping(sight))
         return
       case 'check': {
         const pair = `${endText(sight.local)} ${dim('>')} ${endText(sight.remote)}`

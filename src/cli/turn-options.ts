@@ -1,20 +1,26 @@
-/** The relays that `sallyport connect` is given: addresses or URIs, and whose the n-th user name and password are. */
+/** The relays that `sallyport connect` and `doctor` are given: addresses or URIs, and whose the n-th user name and password are. */
 import type { IceServer } from '../options.ts'
-import { UsageError } from './usage.ts'
+import { type CommandName, UsageError } from './usage.ts'
 
 /** @throws UsageError when there is not one pair for all, or one for each */
-export function turnServers(servers: readonly string[], users: readonly string[], passwords: readonly string[]): readonly IceServer[] {
+export function turnServers(
+  servers: readonly string[],
+  users: readonly string[],
+  passwords: readonly string[],
+  command: CommandName = 'connect',
+  option = '--turn',
+): readonly IceServer[] {
   if (servers.length === 0) {
-    if (users.length > 0 || passwords.length > 0) throw new UsageError('connect: --turn-user and --turn-pass go with --turn')
+    if (users.length > 0 || passwords.length > 0) throw new UsageError(`${command}: --turn-user and --turn-pass go with ${option}`)
     return []
   }
-  for (const [option, given] of [
+  for (const [name, given] of [
     ['turn-user', users],
     ['turn-pass', passwords],
   ] as const) {
     if (given.length === 1 || given.length === servers.length) continue
     const wanted = servers.length === 1 ? 'one' : `one for all relays, or ${servers.length}, one for each`
-    throw new UsageError(`connect: --${option}: there are ${given.length}, and --turn wants ${wanted}`)
+    throw new UsageError(`${command}: --${name}: there are ${given.length}, and ${option} wants ${wanted}`)
   }
   return servers.map((server, n) => ({
     urls: uriOf(server),

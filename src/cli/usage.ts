@@ -14,7 +14,7 @@ interface CommandHelp {
   readonly options: readonly (readonly [option: string, meaning: string])[]
 }
 
-export type CommandName = 'connect' | 'serve' | 'credentials' | 'demo'
+export type CommandName = 'connect' | 'serve' | 'credentials' | 'doctor' | 'demo'
 
 const COMMANDS: Readonly<Record<CommandName, CommandHelp>> = {
   connect: {
@@ -38,13 +38,14 @@ const COMMANDS: Readonly<Record<CommandName, CommandHelp>> = {
       ['--turn-pass PASSWORD', 'the password there, likewise'],
       ['--turn-ca FILE', 'certificates that turns: relays are checked against, PEM'],
       ['--relay-only', 'tell the peer of relayed addresses only, and send all data over relays'],
+      ['--port-mapping', 'have routers open our ports, by PCP, NAT-PMP or UPnP, until the end'],
       ['--json', 'for programs: JSON lines in and out'],
       ['--port N', 'the UDP port to use; any free one by default'],
       ['--host RANGE|NAME', 'offer only addresses of this range or interface; repeatable'],
       ['--loopback', 'offer loopback addresses too, for peers on one machine'],
       ['--lite', 'for a public address: answer checks and send none (ICE lite)'],
       ['--timeout SECONDS', 'give up when nothing went both ways by then; 0 never (--json: 60)'],
-      ['--events', 'with --json: also tell of candidates, servers, relays, checks and messages'],
+      ['--events', 'with --json: also tell of candidates, servers, relays, mappings, checks and messages'],
       ['--say TEXT', 'with --json: text that the datagrams carry'],
       ['--verbose', 'explain on standard error, at the end, what was tried and why'],
     ],
@@ -112,6 +113,39 @@ const COMMANDS: Readonly<Record<CommandName, CommandHelp>> = {
       ['--ttl SECONDS', 'how long it is good for; 3600 by default'],
       ['--uri URI', 'with --json: a turn: or turns: URI to tell of; repeatable'],
       ['--json', 'write {"username":…,"password":…,"ttl":…,"uris":[…]}'],
+    ],
+  },
+  doctor: {
+    summary: 'tell what this network allows: what its routers map, and what that means',
+    usage: 'sallyport doctor [options]',
+    about: [
+      'Asks the routers here, IPv4 and IPv6, what they offer by PCP, NAT-PMP and UPnP. Where one',
+      'answers it maps a UDP port for a moment, sees whether a packet from outside comes in, and',
+      'deletes it before it ends, also on Ctrl-C. Takes some 4 s where nobody answers.',
+      '',
+      'Only somebody outside can send that packet: name a relay, or a STUN server with a second',
+      'address (RFC 5780). Without one nothing can be proven.',
+      '',
+      'With --json: {"portMapping":{"routers":[…],"publicAddresses":[…],"trials":[…],',
+      '"servers":[…]},"findings":[{"code":…,"text":…},…]}',
+      '  routers   interface, family, address (ours), router; protocols: [{protocol, answers, ms,',
+      '            and external, reach, model, service, state, or code, failure}]',
+      '  trials    router, internal (ours), failure; grants: [{protocol, external, samePort,',
+      '            lifetime (null: until deleted), reach, verdict, proven}]',
+      '  servers   server, sends (from outside), mapped, failure',
+      "  reach     public, private, shared (a carrier's), other (than servers see), untold",
+      '  verdict   proven, not-forwarding, unproven',
+      '  code      of findings: works, other-port, unproven, not-forwarding, refused,',
+      '            carrier-nat, double-nat, address-differs, wan-down, permanent, no-protocol,',
+      '            no-router, public-address, pinholes, no-pinholes',
+      'Times are milliseconds. Ends with 0 whatever it finds, and with 1 when interrupted.',
+    ],
+    options: [
+      ['--server URI', 'who may send from outside: turn:, turns: or stun: HOST:PORT; repeatable'],
+      ['--turn-user NAME', 'the user name at relays; one for all, or one for each in their order'],
+      ['--turn-pass PASSWORD', 'the password there, likewise'],
+      ['--turn-ca FILE', 'certificates that turns: relays are checked against, PEM'],
+      ['--json', 'for programs: one JSON object'],
     ],
   },
   demo: {

@@ -2,10 +2,11 @@
  * Turns what a traversal and a session know into things to tell, each once, in the order they are noticed: by looking at their reports
  * and comparing with the last look.
  */
-import type { RelayServerStatus } from '../candidates/index.ts'
+import type { MappingStatus, RelayServerStatus } from '../candidates/index.ts'
 import type { Explanation, PairReport } from '../path/index.ts'
 import type { Session } from '../session.ts'
 import type { Traversal } from '../traversal.ts'
+import type { MappingFacts } from '../traversal-status.ts'
 import { candidateEnd, type End, tidy } from './format.ts'
 
 export type Sight =
@@ -28,6 +29,8 @@ export type Sight =
       readonly rtt?: number
       readonly failure?: string
     }
+  /** What a router maps for one of our ports, each time that it is another state, address or proof; or why none does. */
+  | ({ readonly event: 'mapping' } & MappingFacts)
   /** `sent`: the first check of a pair. `heard`: the peer's came through to us. `valid`: ours was answered. `failed`: over. */
   | {
       readonly event: 'check'
@@ -61,7 +64,7 @@ export class Watch {
   }
 
   #gathering(): void {
-    const { candidates, servers, relays } = this.#traversal.status()
+    const { candidates, servers, relays, mappings } = this.#traversal.status()
     for (const line of candidates) this.#tell(`candidate ${line}`, { event: 'candidate', ...candidateEnd(line) })
     for (const { server, address, from, mapped, rtt, failure } of servers) {
       const key = `server ${server} ${address} ${from}`
@@ -70,6 +73,7 @@ export class Watch {
       else if (mapped !== undefined) this.#tell(`${key} ${mapped}`, { event: 'server', server, ...where, mapped, ...round(rtt) })
     }
     this.#relays(relays)
+    this.#mappings(mappings)
   }
 
   #relays(relays: readonly RelayServerStatus[]): void {
@@ -77,6 +81,14 @@ export class Watch {
       const over = transport === undefined ? {} : { transport }
       if (state === 'allocated') this.#tell(`relay ${server} ${relayed}`, { event: 'relay', server, ...over, relayed, ...round(rtt) })
       else if (failure !== undefined) this.#tell(`relay ${server} ${failure}`, { event: 'relay', server, ...over, failure })
+    }
+  }
+
+  #mappings(mappings: readonly MappingStatus[]): void {
+    for (const { expiresIn: _, ...mapping } of mappings) {
+      // Neither an answer that is awaited nor what is asked for again is news.
+      if (mapping.state === 'mapped' || mapping.failure !== undefined)
+        this.#tell(`mapping ${JSON.stringify(mapping)}`, { event: 'mapping', ...mapping })
     }
   }
 

@@ -136,7 +136,7 @@ export class IceAgent implements Agent {
     if (another) this.#caution = new Caution()
     // The peer will check this one too, and with that open its filter for checks of ours that failed so far.
     if (seen) this.#list.encourage(now)
-    if (this.#candidates.addLocal(candidate)) {
+    if (this.#candidates.addLocal(candidate) && !base.passive) {
       for (const remote of this.#candidates.remotes) this.#pair(candidate, remote)
     }
     this.#settle(now)
@@ -161,8 +161,9 @@ export class IceAgent implements Agent {
     const refused: string[] = []
     for (const candidate of candidates) {
       const refusal = this.#candidates.addRemote(candidate, named)
-      if (refusal === undefined) for (const local of this.#candidates.bases) this.#pair(local, candidate)
-      else if (refusal !== 'known') refused.push(`${candidate.address}: ${refusal}`)
+      if (refusal === undefined) {
+        for (const local of this.#candidates.bases) if (!local.base.passive) this.#pair(local, candidate)
+      } else if (refusal !== 'known') refused.push(`${candidate.address}: ${refusal}`)
     }
     this.#settle(now)
     return refused

@@ -30,7 +30,7 @@ export class CandidateSet {
     const { type, base } = candidate
     if (this.#find(base, candidate.address) === undefined) this.#locals = [...this.#locals, candidate]
     // A hidden base is used when a server has seen it, and goes by what the server saw.
-    if ((type !== 'host' && type !== 'relay' && !base.hidden) || this.ofBase(base) !== undefined) return false
+    if ((type !== 'host' && type !== 'relay' && !base.hidden && !base.passive) || this.ofBase(base) !== undefined) return false
     this.#bases = [...this.#bases, candidate]
     return true
   }

@@ -2,7 +2,6 @@
  * A virtual host: a Network like the operating system's, that also can be moved, put to sleep and looked into. How it finds its way
  * out is in routing.ts; TCP is in stream.ts.
  */
-import { SallyportError } from '../errors.ts'
 import {
   Address,
   type BindOptions,
@@ -15,7 +14,6 @@ import {
   type InterfaceAddress,
   type Interfaces,
   type ListenOptions,
-  type MulticastOptions,
   type Network,
   type SendFailure,
   type Stream,
@@ -27,12 +25,13 @@ import { awake, Callback, HostClock } from './clock.ts'
 import { HostDns } from './dns.ts'
 import { Firewall, type FirewallOptions } from './firewall.ts'
 import type { Link, LinkOptions } from './link.ts'
+import { type Membership, membershipOn, refusal } from './membership.ts'
 import type { DropReason, Packet } from './packet.ts'
 import type { SeededRandom } from './random.ts'
 import { Router } from './router.ts'
 import { LOOPBACK, type Route, Routing } from './routing.ts'
 import { Nic, type Segment } from './segment.ts'
-import { LabSocket, type Membership, type SendQueueOptions, type SocketOwner } from './socket.ts'
+import { LabSocket, type SendQueueOptions, type SocketOwner } from './socket.ts'
 import { TcpStack } from './stream.ts'
 import { type Device, LAN_DELAY, LOOPBACK_DELAY, type World } from './world.ts'
 
@@ -198,7 +197,7 @@ export class LabHost implements Network {
 
   /** @internal `bind` for services that have to be there before anybody can ask */
   bindNow(options: BindOptions): DatagramSocket {
-    const membership = options.multicast === undefined ? undefined : this.#membership(options.family, options.multicast)
+    const membership = options.multicast === undefined ? undefined : membershipOn(this.#list(), options.family, options.multicast)
     const local = this.#local(options, (candidate) => this.#sockets.free(candidate, membership !== undefined && options.port !== 0))
     const socket = new LabSocket(this.#owner, local, membership)
     this.#sockets.add(socket)
@@ -305,18 +304,6 @@ export class LabHost implements Network {
     return undefined
   }
 
-  #membership(family: Family, { on, groups = [] }: MulticastOptions): Membership {
-    const there = this.#list().some(({ name, address }) => name === on.name && address.equals(on.address) && address.family === family)
-    if (!there) throw refusal('EADDRNOTAVAIL', `${this.name} has no IPv${family} address ${on.address.host} on ${on.name}`)
-    const joined = new Set<string>()
-    for (const ip of groups) {
-      const group = Address.tryOf(ip, 0)
-      if (group?.scope !== 'multicast' || group.family !== family) throw refusal('EINVAL', `${ip} is not an IPv${family} group`)
-      joined.add(group.ip)
-    }
-    return { link: on.name, groups: joined }
-  }
-
   #local({ family, ip, port = 0, buffer = 1 }: BindOptions, free: (candidate: Address) => boolean): Address {
     if (family !== 4 && family !== 6) throw new TypeError(`family: must be 4 or 6, not ${String(family)}`)
     if (!Number.isInteger(port) || port < 0 || port > 0xffff) throw new RangeError(`port: must be an integer from 0 to 65535, not ${port}`)
@@ -414,8 +401,4 @@ export class LabHost implements Network {
     }
     return routes
   }
-}
-
-function refusal(code: string, message: string): SallyportError {
-  return new SallyportError('ERR_BIND', message, { cause: Object.assign(new Error(code), { code }) })
 }

@@ -1,5 +1,6 @@
 /** The UDP socket of a virtual host. */
 import type { Address, DatagramHandler, DatagramSocket, SendFailure } from '../net/index.ts'
+import type { Membership } from './membership.ts'
 import type { Packet } from './packet.ts'
 import { Packet as UdpPacket } from './packet.ts'
 
@@ -9,13 +10,6 @@ export interface SendQueueOptions {
   readonly limit: number
   /** Datagrams that leave in each millisecond. */
   readonly perMillisecond: number
-}
-
-/** The part that a socket takes in multicast. */
-export interface Membership {
-  /** The interface that it sends to groups by, and hears them on. */
-  readonly link: string
-  readonly groups: ReadonlySet<string>
 }
 
 /** What a socket needs of its host. */

@@ -41,6 +41,8 @@ export interface Explanation {
   readonly signals: { readonly sent: number; readonly received: number }
   /** What became of the STUN servers and relays, a line for each. */
   readonly servers: readonly string[]
+  /** What routers map for us with `portMapping`, proven or on trial, or why they do not: a line for each socket. */
+  readonly mappings: readonly string[]
   /** Relays that give nothing, and servers whose names lead nowhere, with the reason. */
   readonly missing: readonly string[]
   /** Addresses of this machine that are not offered, with the reason. */
@@ -120,6 +122,7 @@ function describe(parts: Omit<Explanation, 'toString'>): string {
     ['Not offered:', parts.notOffered],
     ['The peer offers:', parts.remoteCandidates],
     ['Servers:', parts.servers],
+    ['Port mapping:', parts.mappings],
     ['Not used:', parts.refused],
   ]
   for (const [title, entries] of sections) if (entries.length > 0) lines.push(title, ...entries.map((entry) => `  ${entry}`))

@@ -2,25 +2,21 @@
 import type { MappingClient } from './protocol.ts'
 import type { OpenClients } from './router.ts'
 
-/** PCP and NAT-PMP share a socket. NAT-PMP is for IPv4 alone (RFC 6886 1). */
+/** PCP and NAT-PMP share a socket, which goes with the last of them. NAT-PMP is for IPv4 alone (RFC 6886 1). */
 export const openClients: OpenClients = async (options, { protocols, description }) => {
   const wanted = new Set(protocols)
   const [pxp, upnp] = await Promise.all([
     wanted.has('pcp') || wanted.has('nat-pmp') ? openPxp(options) : undefined,
     wanted.has('upnp') ? import('./upnp/index.ts').then(({ UpnpClient }) => new UpnpClient({ ...options, description })) : undefined,
   ])
+  if (!wanted.has('pcp')) pxp?.pcp.close()
+  if (!wanted.has('nat-pmp')) pxp?.natPmp?.close()
   const clients: readonly (MappingClient | undefined)[] = [
     wanted.has('pcp') ? pxp?.pcp : undefined,
     wanted.has('nat-pmp') ? pxp?.natPmp : undefined,
     upnp,
   ]
-  return {
-    clients: clients.filter((client) => client !== undefined),
-    close: () => {
-      pxp?.close()
-      upnp?.close()
-    },
-  }
+  return clients.filter((client) => client !== undefined)
 }
 
 async function openPxp(options: Parameters<OpenClients>[0]): Promise<Awaited<ReturnType<typeof import('./pxp/index.ts').openPxp>>> {

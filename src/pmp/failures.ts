@@ -1,20 +1,28 @@
 /** Which of several failures says most to a person who wants a mapping. */
 import { type ErrorCode, SallyportError } from '../errors.ts'
+import type { MappingProtocol } from './protocol.ts'
 
-/** A router that refuses says more than one that is silent in another protocol. */
+/** A router that refuses says more than one that is silent in another protocol, and that more than what we could not do ourselves. */
 const TELLING: readonly ErrorCode[] = [
   'ERR_MAPPING_UNPROVEN',
   'ERR_MAPPING_REFUSED',
   'ERR_MAPPING_PORT',
   'ERR_MAPPING_CAPACITY',
   'ERR_MAPPING_ANSWER',
+  'ERR_MAPPING_UNAVAILABLE',
 ]
 
-/** One error for all, with every message in its report. */
-export function mostTelling(failures: readonly SallyportError[]): SallyportError {
+/** One error for all; its `report` has what each protocol came to. */
+export function mostTelling(failures: ReadonlyMap<MappingProtocol, SallyportError>): SallyportError {
   const rank = ({ code }: SallyportError): number => (TELLING.includes(code) ? TELLING.indexOf(code) : TELLING.length)
-  const [first] = failures.toSorted((a, b) => rank(a) - rank(b))
+  const [first] = [...failures.values()].sort((a, b) => rank(a) - rank(b))
   if (first === undefined) return new SallyportError('ERR_MAPPING_UNAVAILABLE', 'there is no router to ask')
-  const report = failures.map(({ code, message }) => ({ code, message }))
+  const report = [...failures].map(([protocol, { code, message }]) => ({ protocol, code, message }))
   return new SallyportError(first.code, first.message, { cause: first, report })
+}
+
+export function asMappingError(error: unknown): SallyportError {
+  if (error instanceof SallyportError) return error
+  const why = error instanceof Error ? error.message : String(error)
+  return new SallyportError('ERR_MAPPING_ANSWER', `a router's answer could not be used: ${why}`, { cause: error })
 }

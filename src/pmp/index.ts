@@ -14,4 +14,12 @@ export {
   type Uplink,
 } from './protocol.ts'
 export type { OpenClients } from './router.ts'
+export {
+  type ProtocolAnswer,
+  type ProtocolFailure,
+  type ProtocolSurvey,
+  type RouterSurvey,
+  type SurveyOptions,
+  surveyRouters,
+} from './survey.ts'
 export { checkMappingTerms, MAPPING_DEFAULTS, type MappingTerms } from './terms.ts'

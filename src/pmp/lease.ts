@@ -5,19 +5,16 @@
 import { SallyportError } from '../errors.ts'
 import { type Address, type Random, randomFraction, type Timer, type Timers } from '../net/index.ts'
 import { Acquisition } from './acquisition.ts'
-import { mostTelling } from './failures.ts'
+import { asMappingError, mostTelling } from './failures.ts'
 import { describeReach, type Proof, type Prove } from './proof.ts'
 import type { Grant, MappingClient, MappingProtocol, MappingRequest } from './protocol.ts'
+import { isPassing, RENEWAL_LEAST, untilRenewal } from './renewal.ts'
 import type { Router } from './router.ts'
 
 /** Milliseconds between looks at a mapping that stands: is it still forwarding, is the router's clock still the same? */
 const WATCH_INTERVAL = 60_000
 /** Milliseconds between looks that doubts bring about, at least. */
 const DOUBT_INTERVAL = 5_000
-/** Milliseconds between two requests that renew, at least (RFC 6887 11.2.1). */
-const RENEWAL_LEAST = 4_000
-/** Milliseconds, at most: a router that speaks UPnP may lose its mappings and say nothing. */
-const RENEWAL_MOST: Readonly<Record<MappingProtocol, number>> = { pcp: 86_400_000, 'nat-pmp': 86_400_000, upnp: 600_000 }
 /** Milliseconds until the routers are asked again when none had a mapping to give, doubling. */
 const RETRY_FIRST = 60_000
 const RETRY_MOST = 1_800_000
@@ -32,23 +29,41 @@ export interface LeaseOptions {
   readonly changed: (lease: Lease) => void
 }
 
+/** A request that renews, under way. */
+interface Renewal {
+  /** The router has forgotten what it granted. */
+  lost: boolean
+  done: Promise<void>
+}
+
 export class Lease {
   readonly request: MappingRequest
   readonly #options: LeaseOptions
+  /** Of our ports; what the router does for it is done one thing after the other. */
+  readonly #port: string
   #router: Router | undefined
   #client: MappingClient | undefined
   #grant: Grant | undefined
   #grantedAt = 0
   #proof: Proof = { kind: 'unknown' }
+  #judged = false
   #failure: SallyportError | undefined
   #asked = false
   #settled = false
+  /** A mapping is asked for, or about to be. */
+  #asking = false
   #acquisition: Acquisition | undefined
+  #renewing: Renewal | undefined
+  /** Whatever is under way was asked before something changed. */
+  #again = false
+  #proving: object | undefined
   #renewal: Timer | undefined
   #watch: Timer | undefined
   #retry: Timer | undefined
+  #hurry: Timer | undefined
   #retryAfter = RETRY_FIRST
   #doubtedAt = Number.NEGATIVE_INFINITY
+  #hurriedAt = Number.NEGATIVE_INFINITY
   /** Protocols whose mappings did not forward, in this round of asking. */
   readonly #dead = new Map<MappingProtocol, SallyportError>()
   /** Whatever was awaited for an earlier one is not news any more. */
@@ -57,6 +72,7 @@ export class Lease {
   constructor(options: LeaseOptions) {
     this.#options = options
     this.request = options.request
+    this.#port = `${options.request.transport} ${options.request.internal.port}`
   }
 
   /** What the router granted; undefined while there is nothing. */
@@ -76,6 +92,11 @@ export class Lease {
 
   get proof(): Proof['kind'] {
     return this.#proof.kind
+  }
+
+  /** The proof was tried for what is granted now, whatever it came to. */
+  get judged(): boolean {
+    return this.#judged
   }
 
   get router(): Router | undefined {
@@ -104,19 +125,29 @@ export class Lease {
     this.#asked = true
     this.#retryAfter = RETRY_FIRST
     if (router === undefined) this.#fail(new SallyportError('ERR_MAPPING_UNAVAILABLE', 'no router stands before this address'))
-    else void this.#ask()
+    else {
+      void this.#ask()
+      this.#options.changed(this)
+    }
   }
 
-  /** The router has lost its mappings, or says so. */
+  /** A router has lost its mappings, or says so. */
   restarted(client: MappingClient): void {
-    if (this.#client === client && this.#grant !== undefined) void this.#renew({ lost: true })
-    else if (this.#grant === undefined && this.#settled && this.#router !== undefined) this.#askAnew()
+    if (client.uplink !== this.#router?.uplink) return
+    if (this.#renewing !== undefined) {
+      // Its answer comes from the router as it is now.
+      if (client === this.#client) this.#renewing.lost = true
+    } else if (this.#grant === undefined) {
+      if (!this.#asking) this.#hurryTo(() => this.#askAnew())
+    } else if (client === this.#client) this.#hurryTo(() => void this.#renew({ lost: true }))
+    else this.doubt()
   }
 
   /** Another network may lie behind the same addresses: nothing is certain. */
   recheck(): void {
-    if (this.#grant !== undefined) void this.#renew()
-    else if (this.#settled && this.#router !== undefined) this.#askAnew()
+    if (this.#asking || this.#renewing !== undefined) this.#again = true
+    else if (this.#grant !== undefined) void this.#renew()
+    else if (this.#router !== undefined) this.#askAnew()
   }
 
   /** Nothing seems to come in. */
@@ -127,62 +158,88 @@ export class Lease {
     this.#look()
   }
 
-  /** Somebody is there to prove it who was not before. */
+  /** Somebody is there to prove it who was not before: what those before are at may take seconds. */
   proveAgain(): void {
-    if (this.#proof.kind !== 'proven') void this.#prove()
+    if (this.#proof.kind === 'proven') return
+    this.#proving = undefined
+    void this.#prove()
   }
 
   /** A packet from outside has come in through it, somebody else says. */
   proven(external: Address): void {
-    if (this.#grant !== undefined) this.#judge({ kind: 'proven', external })
+    if (this.#grant === undefined) return
+    // What was sent before this one may still be found missing.
+    this.#proving = undefined
+    this.#judge({ kind: 'proven', external })
   }
 
   /** Deletes the mapping on the router. Never rejects. The lease can be used again by `moveTo`. */
   async release(): Promise<void> {
-    const [client, grant, acquisition] = [this.#client, this.#grant, this.#acquisition]
-    this.#forget()
-    const unmapped = grant === undefined ? undefined : client?.unmap(grant).catch(() => {})
-    await Promise.all([unmapped, acquisition?.ended])
+    const router = this.#router
+    this.#giveUp()
+    await router?.idle(this.#port)
   }
 
   #forget(): void {
     this.#round++
-    this.#acquisition?.cancel()
-    for (const timer of [this.#renewal, this.#watch, this.#retry]) timer?.cancel()
+    if (this.#acquisition !== undefined) {
+      this.#acquisition.cancel()
+      this.#router?.track(this.#port, this.#acquisition.ended)
+    }
+    if (this.#renewing !== undefined) this.#router?.track(this.#port, this.#renewing.done)
+    for (const timer of [this.#renewal, this.#watch, this.#retry, this.#hurry]) timer?.cancel()
     this.#dead.clear()
+    this.#acquisition = undefined
+    this.#renewing = undefined
+    this.#proving = undefined
+    this.#asking = false
+    this.#again = false
     this.#client = undefined
     this.#grant = undefined
     this.#proof = { kind: 'unknown' }
+    this.#judged = false
     this.#failure = undefined
   }
 
-  #askAnew(): void {
-    const router = this.#router
+  /** Forgets what was granted, and has the router delete it. */
+  #giveUp(): void {
+    const [client, grant, renewing] = [this.#client, this.#grant, this.#renewing]
     this.#forget()
-    this.#router = router
+    if (client === undefined || grant === undefined) return
+    // Not side by side with a renewal, which might come to the router later.
+    const deleted = renewing === undefined ? client.unmap(grant) : renewing.done.then(() => client.unmap(grant))
+    this.#router?.track(
+      this.#port,
+      deleted.catch(() => {}), // it ends with its lifetime
+    )
+  }
+
+  #askAnew(): void {
+    this.#forget()
     void this.#ask()
   }
 
   async #ask(): Promise<void> {
+    const router = this.#router
+    if (router === undefined) return
     const round = ++this.#round
-    const { timers } = this.#options
+    this.#asking = true
     try {
-      const clients = (await this.#router?.clients()) ?? []
+      const clients = await router.clients()
+      await router.idle(this.#port)
       if (round !== this.#round) return
-      const left = clients.filter(({ protocol }) => !this.#dead.has(protocol))
       this.#acquisition = new Acquisition({
-        timers,
-        clients: left,
+        timers: this.#options.timers,
+        clients: clients.filter(({ protocol }) => !this.#dead.has(protocol)),
         request: this.#requestHere(),
+        earlier: this.#dead,
+        granted: (client, grant) => this.#take(client, grant),
+        failed: (error) => this.#fail(error),
         late: (client, grant) => this.#late(client, grant),
       })
-      const { client, grant } = await this.#acquisition.run()
-      if (round !== this.#round) return void client.unmap(grant).catch(() => {})
-      this.#client = client
-      this.#retryAfter = RETRY_FIRST
-      this.#granted(grant, { kind: 'unknown' })
+      this.#acquisition.start()
     } catch (error) {
-      if (round === this.#round) this.#fail(mostTelling([...this.#dead.values(), asError(error)]))
+      if (round === this.#round) this.#fail(this.#dead.size > 0 ? mostTelling(this.#dead) : asMappingError(error))
     }
   }
 
@@ -195,10 +252,22 @@ export class Lease {
       : { ...this.request, internal: here.withPort(internal.port) }
   }
 
-  #granted(grant: Grant, proof: Proof): void {
+  #take(client: MappingClient, grant: Grant): void {
+    this.#asking = false
+    this.#client = client
+    this.#granted(grant, false)
+    this.#repeat(() => void this.#renew())
+  }
+
+  /** @param same it is the mapping that there was: its proof is as good as it was */
+  #granted(grant: Grant, same: boolean): void {
     this.#grant = grant
     this.#grantedAt = this.#options.timers.now()
-    this.#proof = proof
+    if (!same) {
+      this.#proof = { kind: 'unknown' }
+      this.#judged = false
+      this.#proving = undefined
+    }
     this.#scheduleRenewal(1 / 2)
     this.#scheduleWatch()
     this.#options.changed(this)
@@ -208,88 +277,129 @@ export class Lease {
   /** One for the same port came in by another protocol. On many routers to delete it deletes both. */
   async #late(client: MappingClient, grant: Grant): Promise<void> {
     await client.unmap(grant).catch(() => {})
-    if (this.#grant !== undefined) await this.#renew()
+    if (this.#grant === undefined || client.uplink !== this.#client?.uplink) return
+    if (this.#renewing !== undefined) this.#again = true
+    await this.#renew()
+  }
+
+  #repeat(ask: () => void): void {
+    if (!this.#again) return
+    this.#again = false
+    ask()
+  }
+
+  /** At once, but not one after the other without end: whoever is on the link can claim restarts, and there are routers with odd clocks. */
+  #hurryTo(act: () => void): void {
+    const { timers } = this.#options
+    this.#hurry?.cancel()
+    const due = this.#hurriedAt + RENEWAL_LEAST
+    if (timers.now() < due) this.#hurry = timers.at(due, () => this.#hurryTo(act))
+    else {
+      this.#hurriedAt = timers.now()
+      act()
+    }
   }
 
   // ── proof ──
 
+  /** One at a time. */
   async #prove(): Promise<void> {
-    const round = this.#round
     const grant = this.#grant
     if (grant === undefined) return
+    if (this.#proving !== undefined) return
+    const proving = {}
+    this.#proving = proving
     const proof = await this.#options.prove(grant, this.request)
-    // A renewal that changes nothing leaves the proof as good as it was.
-    if (round === this.#round && this.#grant?.external.key === grant.external.key) this.#judge(proof)
+    if (this.#proving !== proving) return
+    this.#proving = undefined
+    this.#judge(proof)
   }
 
   #judge(proof: Proof): void {
-    const before = this.#proof
     if (proof.kind === 'failed') {
-      void this.#replace(before.kind === 'proven')
+      this.#replace()
       return
     }
     // Who cannot look has nothing to say against what was seen.
     if (proof.kind === 'proven') this.#proof = proof
+    this.#judged = true
+    this.#retryAfter = RETRY_FIRST
     this.#tell()
   }
 
   /** It does not forward: deleted, and made again, by the next protocol unless it did forward once. */
-  async #replace(didForward: boolean): Promise<void> {
-    const [client, grant] = [this.#client, this.#grant]
-    if (client === undefined || grant === undefined) return
+  #replace(): void {
+    const grant = this.#grant
+    if (grant === undefined) return
     const dead = new Map(this.#dead)
-    const { protocol } = client
-    if (!didForward) {
-      const where = `${grant.external.key} by ${protocol}`
-      const message = `the router granted ${where}, but nothing comes through${describeReach(grant.external)}`
+    if (this.#proof.kind !== 'proven') {
+      const { protocol, external } = grant
+      const message = `the router granted ${external.key} by ${protocol}, but nothing comes through${describeReach(external)}`
       dead.set(protocol, new SallyportError('ERR_MAPPING_UNPROVEN', message))
     }
-    this.#forget()
+    this.#giveUp()
     for (const [name, error] of dead) this.#dead.set(name, error)
-    const round = this.#round
+    void this.#ask()
     this.#options.changed(this)
-    await client.unmap(grant).catch(() => {})
-    if (round === this.#round) await this.#ask()
   }
 
   // ── life ──
 
-  /** @param part of the lifetime that has passed when it is due; a little later by chance (RFC 6887 11.2.1) */
+  /** @param part of the lifetime that has passed when it is due */
   #scheduleRenewal(part: number): void {
     const { timers, random } = this.#options
     const grant = this.#grant
     if (grant === undefined) return
     this.#renewal?.cancel()
-    const due =
-      grant.lifetime === Number.POSITIVE_INFINITY ? grant.lifetime : grant.lifetime * (part + ((1 - part) / 4) * randomFraction(random))
-    const wait = Math.max(RENEWAL_LEAST, Math.min(due - (timers.now() - this.#grantedAt), RENEWAL_MOST[grant.protocol]))
+    const wait = untilRenewal(grant, part, timers.now() - this.#grantedAt, random)
     this.#renewal = timers.after(wait, () => void this.#renew({ next: 1 - (1 - part) / 2 }))
   }
 
-  /** `next`: the part of the lifetime after which it is tried again. `lost`: the router has forgotten what it granted, so there is no again. */
-  async #renew({ next = 3 / 4, lost = false }: { readonly next?: number; readonly lost?: boolean } = {}): Promise<void> {
-    const round = this.#round
+  /**
+   * One at a time. `next`: the part of the lifetime after which it is tried again. `lost`: the router has forgotten what it granted, so there is
+   * no again.
+   */
+  #renew({ next = 3 / 4, lost = false }: { readonly next?: number; readonly lost?: boolean } = {}): Promise<void> {
     const [client, previous] = [this.#client, this.#grant]
-    if (client === undefined || previous === undefined) return
+    if (client === undefined || previous === undefined) return Promise.resolve()
+    if (this.#renewing !== undefined) return this.#renewing.done
     this.#renewal?.cancel()
-    try {
-      const grant = await client.map({ ...this.#requestHere(), externalPort: previous.external.port, previous })
-      if (round !== this.#round || this.#grant !== previous) {
-        // The lease was given up meanwhile, or is another one.
-        if (this.#client !== client || this.#grant?.external.key !== grant.external.key) void this.#late(client, grant)
-        return
-      }
-      const same = grant.external.key === previous.external.key
-      this.#granted(grant, same ? this.#proof : { kind: 'unknown' })
-    } catch (error) {
-      if (round !== this.#round || this.#grant !== previous) return
-      if (!lost && this.#options.timers.now() + RENEWAL_LEAST < this.expiresAt && isPassing(error)) this.#scheduleRenewal(next)
-      else {
-        // Refused, or run out: by the next protocol, perhaps.
-        this.#askAnew()
-        this.#options.changed(this)
-      }
+    const renewal: Renewal = { lost, done: Promise.resolve() }
+    this.#renewing = renewal
+    const asked = client.map({ ...this.#requestHere(), externalPort: previous.external.port, previous })
+    renewal.done = asked.then(
+      (grant) => this.#renewed(renewal, client, previous, grant),
+      (error) => this.#notRenewed(renewal, error, next),
+    )
+    return renewal.done
+  }
+
+  async #renewed(renewal: Renewal, client: MappingClient, previous: Grant, grant: Grant): Promise<void> {
+    const same = grant.external.key === previous.external.key
+    if (this.#renewing !== renewal) {
+      // The lease was given up meanwhile; what it knew of is deleted by whoever did that.
+      if (!same) await client.unmap(grant).catch(() => {})
+      return
     }
+    this.#renewing = undefined
+    this.#granted(grant, same)
+    this.#repeat(() => void this.#renew())
+  }
+
+  #notRenewed(renewal: Renewal, error: unknown, next: number): void {
+    if (this.#renewing !== renewal) return
+    this.#renewing = undefined
+    const left = this.expiresAt - this.#options.timers.now()
+    if (!renewal.lost && left > RENEWAL_LEAST && isPassing(error)) {
+      this.#scheduleRenewal(next)
+      this.#repeat(() => void this.#renew())
+      return
+    }
+    // Refused, or run out: by the next protocol, perhaps. What still stands there would be in its way.
+    if (left > RENEWAL_LEAST) this.#giveUp()
+    else this.#forget()
+    void this.#ask()
+    this.#options.changed(this)
   }
 
   #scheduleWatch(): void {
@@ -300,23 +410,26 @@ export class Lease {
 
   /** Does it forward? And what does the router say: the answer shows the client whether the router started anew, and us another address. */
   #look(): void {
-    const round = this.#round
     const [client, grant] = [this.#client, this.#grant]
     if (client === undefined || grant === undefined) return
     this.#scheduleWatch()
     void this.#prove()
     client.probe().then(
       ({ external }) => {
-        const moved = external !== undefined && !external.sameIp(grant.external) && grant.external.scope !== 'unspecified'
-        if (round === this.#round && this.#grant === grant && grant.external.family === 4 && moved) void this.#renew()
+        const moved = external !== undefined && !external.sameIp(grant.external) && grant.external.family === 4
+        if (this.#grant === grant && moved) void this.#renew()
       },
       () => {}, // the renewals will tell
     )
   }
 
   #fail(error: SallyportError): void {
-    this.#round++
-    this.#dead.clear()
+    const isStale = this.#again
+    this.#forget()
+    if (isStale && this.#router !== undefined) {
+      void this.#ask()
+      return
+    }
     this.#failure = error
     if (this.#router !== undefined) {
       this.#retry = this.#options.timers.after(this.#retryAfter, () => this.#askAnew())
@@ -329,14 +442,4 @@ export class Lease {
     this.#settled = true
     this.#options.changed(this)
   }
-}
-
-/** The router did not say no: it may answer the next time. */
-function isPassing(error: unknown): boolean {
-  return error instanceof SallyportError && (error.code === 'ERR_MAPPING_UNAVAILABLE' || error.code === 'ERR_MAPPING_CAPACITY')
-}
-
-function asError(error: unknown): SallyportError {
-  if (error instanceof SallyportError) return error
-  return new SallyportError('ERR_MAPPING_ANSWER', `a router's answer could not be used: ${(error as Error).message}`, { cause: error })
 }

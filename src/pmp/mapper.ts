@@ -37,12 +37,15 @@ export interface LeaseWish {
 
 export class PortMapper {
   readonly #options: PortMapperOptions
-  readonly #routers = new Map<string, Router>()
+  /** In the order of the default routes. */
+  #routers: ReadonlyMap<string, Router> = new Map()
+  /** Those that are not the way out any more, until what they granted is deleted. */
+  readonly #left = new Map<string, Router>()
   readonly #leases = new Map<string, Lease>()
   #updating: Promise<void> = Promise.resolve()
   #routeTimer: Timer | undefined
   #unwatch: (() => void) | undefined
-  #closed = false
+  #closing: Promise<void> | undefined
 
   constructor(options: PortMapperOptions) {
     this.#options = options
@@ -100,16 +103,22 @@ export class PortMapper {
   }
 
   /** Deletes what was mapped, within a second. Never rejects. Idempotent. */
-  async close(): Promise<void> {
-    if (this.#closed) return
-    this.#closed = true
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  async #close(): Promise<void> {
     this.#unwatch?.()
     this.#routeTimer?.cancel()
-    const released = Promise.all(this.leases.map((lease) => lease.release()))
+    for (const lease of this.leases) void lease.release()
     this.#leases.clear()
-    await this.#within(released)
-    for (const router of this.#routers.values()) router.close()
-    this.#routers.clear()
+    const routers = [...this.#routers.values(), ...this.#left.values()]
+    this.#routers = new Map()
+    this.#left.clear()
+    // Also what was given up before.
+    await this.#within(Promise.all(routers.map((router) => router.idle())))
+    for (const router of routers) router.close()
   }
 
   /** One at a time; the last one sees the routes as they are then. @param which leases are to ask even if their router is the same */
@@ -119,36 +128,46 @@ export class PortMapper {
 
   async #fit(which: (lease: Lease) => boolean): Promise<void> {
     const { network, timers } = this.#options
-    if (this.#closed) return
+    if (this.#closing !== undefined) return
     const uplinks = await findUplinks(network)
-    if (this.#closed) return
+    if (this.#closing !== undefined) return
     this.#routeTimer?.cancel()
     this.#routeTimer = timers.after(ROUTE_INTERVAL, () => this.#update(() => false))
-    const present = new Map(uplinks.map((uplink) => [uplinkKey(uplink), uplink]))
-    const gone = [...this.#routers].filter(([key]) => !present.has(key))
-    for (const [key, uplink] of present) {
-      if (!this.#routers.has(key)) this.#routers.set(key, this.#router(uplink))
-    }
-    for (const [key] of gone) this.#routers.delete(key)
-    const left = this.#leave(new Set(gone.map(([, router]) => router)))
+    const before = this.#routers
+    const routers = new Map(
+      uplinks.map((uplink) => {
+        const key = uplinkKey(uplink)
+        return [key, before.get(key) ?? this.#left.get(key) ?? this.#router(uplink)]
+      }),
+    )
+    this.#routers = routers
+    for (const key of routers.keys()) this.#left.delete(key)
+    const moving = this.leases.filter((lease) => !lease.asked || lease.router !== this.#routerFor(lease))
+    this.#release(moving)
     for (const lease of this.leases) {
-      const router = this.#routerFor(lease)
-      if (lease.router !== router || !lease.asked) lease.moveTo(router)
+      if (moving.includes(lease)) lease.moveTo(this.#routerFor(lease))
       else if (which(lease)) lease.recheck()
     }
-    void left.then(() => {
-      for (const [, router] of gone) router.close()
-    })
+    for (const [key, router] of before) if (!routers.has(key)) void this.#leave(key, router)
   }
 
   /**
-   * Deletes what routers granted that are not the way out any more, where they may still be on the link. Where our address is gone, too, the
-   * mapping ends with its time: whoever has the router's address now need not be who granted it.
+   * Deletes what was granted by routers that are not the way out any more, where they may still be on the link. Where our address is gone, too,
+   * the mapping ends with its time: whoever has the router's address now need not be who granted it.
    */
-  async #leave(gone: ReadonlySet<Router>): Promise<void> {
+  #release(leases: readonly Lease[]): void {
     const own = new Set(this.#options.network.interfaces.list().map(({ address }) => address.key))
-    const still = this.leases.filter(({ router }) => router !== undefined && gone.has(router) && own.has(router.uplink.local.address.key))
-    await this.#within(Promise.all(still.map((lease) => lease.release())))
+    for (const lease of leases) {
+      if (lease.router !== undefined && own.has(lease.router.uplink.local.address.key)) void lease.release()
+    }
+  }
+
+  async #leave(key: string, router: Router): Promise<void> {
+    this.#left.set(key, router)
+    await this.#within(router.idle())
+    if (this.#left.get(key) !== router) return
+    this.#left.delete(key)
+    router.close()
   }
 
   /** What is slower than a farewell may take is left alone. */

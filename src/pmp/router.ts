@@ -3,16 +3,8 @@ import type { Network, Timers } from '../net/index.ts'
 import type { MappingClient, MappingClientOptions, Uplink } from './protocol.ts'
 import type { MappingTerms } from './terms.ts'
 
-/** The clients for one uplink. */
-export interface OpenedClients {
-  /** The preferred protocol first. */
-  readonly clients: readonly MappingClient[]
-  /** All of them, with the sockets that they share. What is mapped stays. Idempotent. */
-  close(): void
-}
-
-/** Rejects with SallyportError `ERR_BIND`. */
-export type OpenClients = (options: MappingClientOptions, terms: MappingTerms) => Promise<OpenedClients>
+/** Opens the clients for an uplink, the preferred protocol first. Rejects with SallyportError `ERR_BIND`. */
+export type OpenClients = (options: MappingClientOptions, terms: MappingTerms) => Promise<readonly MappingClient[]>
 
 export interface RouterOptions {
   readonly network: Network
@@ -26,7 +18,8 @@ export interface RouterOptions {
 export class Router {
   readonly uplink: Uplink
   readonly #options: RouterOptions
-  #opened: Promise<OpenedClients> | undefined
+  readonly #work = new Map<string, Set<Promise<unknown>>>()
+  #clients: Promise<readonly MappingClient[]> | undefined
   #closed = false
 
   constructor(options: RouterOptions) {
@@ -37,22 +30,41 @@ export class Router {
   /** Rejects with SallyportError `ERR_BIND`; asked again, it tries again. */
   async clients(): Promise<readonly MappingClient[]> {
     const { network, timers, uplink, terms, openClients, restarted } = this.#options
-    this.#opened ??= openClients({ network, timers, uplink, restarted }, terms)
+    const opening = this.#clients ?? openClients({ network, timers, uplink, restarted }, terms)
+    this.#clients = opening
     try {
-      const opened = await this.#opened
-      if (this.#closed) opened.close()
-      return opened.clients
+      const clients = await opening
+      if (this.#closed) for (const client of clients) client.close()
+      return clients
     } catch (error) {
-      this.#opened = undefined
+      if (this.#clients === opening) this.#clients = undefined
       throw error
     }
+  }
+
+  /** Something that changes what the router has mapped for this port of ours, or may do so yet. Must not reject. */
+  track(port: string, work: Promise<unknown>): void {
+    const all = this.#work.get(port) ?? new Set()
+    this.#work.set(port, all.add(work))
+    void work.then(() => {
+      all.delete(work)
+      if (all.size === 0 && this.#work.get(port) === all) this.#work.delete(port)
+    })
+  }
+
+  /** Resolves when all that is under way for this port, or for all, is over: what it deletes must not be what is asked for next. */
+  async idle(port?: string): Promise<void> {
+    const works = port === undefined ? [...this.#work.values()] : [this.#work.get(port) ?? []]
+    await Promise.all(works.flatMap((work) => [...work]))
   }
 
   /** What is mapped stays. Idempotent. */
   close(): void {
     this.#closed = true
-    void this.#opened?.then(
-      (opened) => opened.close(),
+    void this.#clients?.then(
+      (clients) => {
+        for (const client of clients) client.close()
+      },
       () => {},
     )
   }

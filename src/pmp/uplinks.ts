@@ -1,5 +1,5 @@
 /** Which router stands behind which of our addresses: what the system's default routes say, and a guess where it says nothing. */
-import { Address, type DefaultRoute, type InterfaceAddress, type Network, Prefix } from '../net/index.ts'
+import { Address, type InterfaceAddress, type Network, Prefix } from '../net/index.ts'
 import type { Uplink } from './protocol.ts'
 
 /** The addresses behind which a router may be, in the order of the default routes. Never rejects. */
@@ -8,9 +8,11 @@ export async function findUplinks(network: Network): Promise<readonly Uplink[]> 
   const found: Uplink[] = []
   for (const { family, name, gateway } of routes) {
     if (gateway === undefined) continue
-    for (const local of network.interfaces.list()) {
-      if (local.name === name && local.address.family === family && mayBeMapped(local)) add(found, { local, router: zoned(gateway, name) })
-    }
+    const router = zoned(gateway, network.interfaces.list(), name)
+    const locals = network.interfaces.list().filter((local) => local.name === name && local.address.family === family && mayBeMapped(local))
+    // An interface may have addresses of several networks: what asks has to be on the router's, where any is.
+    const near = locals.filter(({ address, prefixLength }) => Prefix.around(address, prefixLength).contains(gateway))
+    for (const local of family === 4 && near.length > 0 ? near : locals) add(found, { local, router })
   }
   // A system that does not tell, as Android: nearly every home router has the first address of its LAN.
   if (!routes.some(({ family }) => family === 4)) {
@@ -40,9 +42,11 @@ function add(found: Uplink[], uplink: Uplink): void {
 }
 
 /** An IPv6 route leads to a link-local address as a rule, which means nothing without its interface (RFC 4007 6). */
-function zoned(gateway: DefaultRoute['gateway'] & Address, name: string): Address {
+function zoned(gateway: Address, interfaces: readonly InterfaceAddress[], name: string): Address {
   if (gateway.scope !== 'link-local' || gateway.family === 4 || gateway.zone !== '') return gateway
-  return Address.of(`${gateway.ip}%${name}`, 0)
+  // Windows has numbers for zones, which the interface's own link-local address tells.
+  const own = interfaces.find((local) => local.name === name && local.address.zone !== '')
+  return Address.of(`${gateway.ip}%${own?.address.zone ?? name}`, 0)
 }
 
 function firstOf({ address, prefixLength }: InterfaceAddress): Address | undefined {

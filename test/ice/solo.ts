@@ -50,6 +50,7 @@ export function makeBase(ip: string, rank = 0, link = 24): Base {
     links: [Prefix.around(address, link)],
     rank,
     hidden: false,
+    passive: false,
     retiringSince: Number.POSITIVE_INFINITY,
     expect: () => undefined,
     verify: () => undefined,

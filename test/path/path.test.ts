@@ -65,6 +65,7 @@ describe('the report of pairs', () => {
       remoteCandidates: ['candidate:1 of the peer'],
       signals: { sent: 1, received: 1 },
       servers: ['stun:stun.example.net: no answer'],
+      mappings: ['192.168.1.2:4000: no port mapping: 192.168.1.1 has not answered yet'],
       missing: ['relay turn:relay.example.net has no room'],
       notOffered: ['eth0 fe80::1: link-local'],
       refused: ['candidate not used: because', 'candidate not used: \u001b]0;mine\u0007\r\nall is well'],
@@ -82,6 +83,8 @@ describe('the report of pairs', () => {
         // A peer's own words cannot move the cursor of who reads it, nor write a line of the report.
         '  candidate not used: \ufffd]0;mine\ufffd\ufffd\ufffdall is well',
         '  stun:stun.example.net: no answer',
+        'Port mapping:',
+        '  192.168.1.2:4000: no port mapping: 192.168.1.1 has not answered yet',
         '  eth0 fe80::1: link-local',
         '  candidate:1 of the peer',
       ]),

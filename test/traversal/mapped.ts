@@ -52,10 +52,8 @@ export function traverse(host: LabHost, options: TraversalOptions = {}): Promise
 
 /** What a router that forwards everything right has for this traversal; undefined when there is nothing. */
 export function mappedAt(router: Router, traversal: Traversal): string | undefined {
-  const [socket] = traversal.status().sockets
-  const open = router
-    .mappings()
-    .filter(({ internal, permitted, expiresAt }) => internal.key === socket && permitted.length === 0 && expiresAt > 0)
+  const { sockets } = traversal.status()
+  const open = router.mappings().filter(({ internal, permitted }) => sockets.includes(internal.key) && permitted.length === 0)
   return open.find(({ external }) => router.portMapping?.mappings.some((one) => one.external.port === external.port))?.external.key
 }
 

@@ -148,7 +148,7 @@ describe.for(PROTOCOLS)('%s alone', (protocol) => {
   )
 
   it('a port that somebody else has is replaced by another one', async () => {
-    const at = await home(speaking([protocol]))
+    const at = await home(speaking([protocol]), 'portRestricted')
     const other = await at.lab.until(traverse(at.lab.host('b', { behind: at.router }), { port: 4_000 }))
     await at.lab.run(1_000)
     const traversal = await start(at, { port: 4_000 })

@@ -75,7 +75,7 @@ export const CONNECTION_2_ACTIONS: Readonly<Record<string, Action>> = {
 }
 
 function connected({ service, setting }: Call): boolean {
-  return service.status === 'Connected' && setting.translates && obstacle(setting, 'upnp') !== 'offline'
+  return ['Connected', 'Up'].includes(service.status) && setting.translates && obstacle(setting, 'upnp') !== 'offline'
 }
 
 function refusal(call: Call, { externalPort, internal, lifetime }: Wanted): number | undefined {
@@ -107,7 +107,10 @@ function addPortMapping(call: Call): Outcome {
 function take({ setting }: Call, wanted: Wanted, exact: boolean): Lease | number {
   const { leases } = setting
   const { transport, externalPort, internal, lifetime, description } = wanted
-  if (setting.faults().noRenewals === true && exact && leases.at(transport, externalPort) !== undefined) return 718
+  const standing = leases.at(transport, externalPort)
+  const { noRenewals, vainRenewals } = setting.faults()
+  if (standing !== undefined && noRenewals === true && exact) return 718
+  if (standing?.internal.equals(internal) && vainRenewals === true) return standing
   const lease = leases.grant({ protocol: 'upnp', transport, internal, externalPort, lifetime, exact, description })
   return lease === 'taken' ? 718 : lease
 }

@@ -12,7 +12,7 @@ export type ByProtocol<T extends string | number> = T | { readonly [P in PortMap
 export interface UpnpConnection {
   /** Default `WANIPConnection`. */
   readonly service?: 'WANIPConnection' | 'WANPPPConnection'
-  /** What GetStatusInfo says. Default `Connected`; with anything else the connection has no address and takes no mappings. */
+  /** What GetStatusInfo says. Default `Connected`, or `Up` in the words of some; with anything else the connection has no address and takes no mappings. */
   readonly status?: string
 }
 
@@ -27,6 +27,8 @@ export interface UpnpOptions {
   readonly dslForum?: boolean
   /** Connections to the outside, as the description lists them. Default one WANIPConnection that is connected. */
   readonly connections?: readonly UpnpConnection[]
+  /** To a search: each type once, twice, or of all that fit only the first. Default `once`. */
+  readonly answers?: 'once' | 'twice' | 'first'
   /** Knows a header only by the one spelling `SOAPAction`. Default false. */
   readonly exactHeaders?: boolean
 }
@@ -84,6 +86,8 @@ export interface PortMappingFaults {
   readonly permanentOnly?: boolean
   /** UPnP: AddPortMapping for a mapping that stands is 718, its owner's renewal too. */
   readonly noRenewals?: boolean
+  /** UPnP: a renewal is accepted, and the lease ends as it would have. */
+  readonly vainRenewals?: boolean
   /** UPnP: external and internal port must be the same, else 724. */
   readonly samePort?: boolean
   /** Not authorized: NAT-PMP and PCP result 2, UPnP 606. */

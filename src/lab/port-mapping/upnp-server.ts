@@ -93,7 +93,9 @@ export class UpnpServer {
   found(target: string, to: Address): void {
     const plain = this.#ssdp.get(to.family)
     const socket = plain === undefined || affects(this.#setting.faults().otherPort, 'upnp') ? this.#other(to.family) : plain
-    for (const { type, usn } of this.#matching(target)) {
+    const { answers = 'once' } = this.#device.options
+    const matching = this.#matching(target)
+    for (const { type, usn } of answers === 'first' ? matching.slice(0, 1) : answers === 'twice' ? [...matching, ...matching] : matching) {
       const lines = [
         `CACHE-CONTROL: max-age=${MAX_AGE}`,
         `ST: ${type}`,

@@ -13,7 +13,8 @@ let heeding = false
  */
 export function onTermination(release: () => Promise<void>): () => void {
   releases.add(release)
-  if (!heeding) for (const name of SIGNALS) process.on(name, terminate)
+  // Before the program's own listeners: one that is called once is not in the list any more after it was.
+  if (!heeding) for (const name of SIGNALS) process.prependListener(name, terminate)
   heeding = true
   return () => {
     releases.delete(release)

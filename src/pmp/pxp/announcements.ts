@@ -1,6 +1,6 @@
 /**
- * What routers say to all their clients: NAT-PMP's new address (RFC 6886 3.2.1) and PCP's ANNOUNCE (RFC 6887 14.1). Whoever is on the link can say it in the router's
- * name, so it counts as "ask again" and no more: what it says is not looked at.
+ * What routers say to all their clients: NAT-PMP's new address (RFC 6886 3.2.1) and PCP's ANNOUNCE (RFC 6887 14.1). Whoever is on the link
+ * can say it in the router's name, so it counts as "ask again" and no more: what it says is not looked at.
  */
 import { type DatagramSocket, type Network, randomFraction, type Timer, type Timers } from '../../net/index.ts'
 import type { Uplink } from '../protocol.ts'

@@ -6,7 +6,8 @@ import type { SallyportError } from '../../errors.ts'
 import type { Timer, Timers } from '../../net/index.ts'
 
 /**
- * Milliseconds after the first send, each further wait twice as long (RFC 6886 3.1). RFC 6887 8.1.1 begins at 3 s, for servers that may be far; ours is on the link.
+ * Milliseconds after the first send, each further wait twice as long (RFC 6886 3.1). RFC 6887 8.1.1 begins at 3 s, for servers that may be
+ * far; ours is on the link.
  */
 export const FIRST_WAIT = 250
 /** Sends in all. RFC 6886 3.1 has nine, which is two minutes: for a router that does not answer four say as much. */

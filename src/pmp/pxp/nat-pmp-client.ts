@@ -19,6 +19,7 @@ export interface NatPmpOptions {
   readonly uplink: Uplink
   readonly send: (data: Uint8Array) => void
   readonly restarted: (client: MappingClient) => void
+  readonly closed: () => void
 }
 
 /** What became of a datagram. */
@@ -90,6 +91,7 @@ export class NatPmpClient implements MappingClient {
 
   close(): void {
     this.end(closed('nat-pmp'))
+    this.#options.closed()
   }
 
   /** All calls fail with this, now and from now on. */

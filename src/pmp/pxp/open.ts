@@ -3,7 +3,7 @@
  */
 import { SallyportError } from '../../errors.ts'
 import type { Address, DatagramSocket, SendFailure } from '../../net/index.ts'
-import type { MappingClient, MappingClientOptions } from '../protocol.ts'
+import type { MappingClient, MappingClientOptions, MappingProtocol } from '../protocol.ts'
 import { Announcements } from './announcements.ts'
 import { NatPmpClient } from './nat-pmp-client.ts'
 import { NAT_PMP_VERSION, readNatPmp, SERVER_PORT } from './nat-pmp-message.ts'
@@ -42,7 +42,7 @@ export interface Pxp {
   /** IPv4 only. */
   readonly natPmp: MappingClient | undefined
   readonly drops: PxpDrops
-  /** Closes both clients and the sockets. Idempotent. */
+  /** Closes both clients and the sockets; the same as to close each client. Idempotent. */
   close(): void
 }
 
@@ -64,6 +64,8 @@ class RouterSocket implements Pxp {
   readonly #socket: DatagramSocket
   readonly #server: Address
   readonly #announcements: Announcements
+  /** Clients that need the socket. */
+  readonly #open = new Set<MappingProtocol>(['pcp'])
   #closed = false
 
   constructor(options: PxpOptions, socket: DatagramSocket) {
@@ -71,13 +73,14 @@ class RouterSocket implements Pxp {
     this.#socket = socket
     this.#server = uplink.router.withPort(SERVER_PORT)
     const send = (data: Uint8Array): void => void socket.send(data, this.#server, true)
-    this.pcp = new PcpClient({ timers, random: network.random, uplink, send, restarted })
+    this.pcp = new PcpClient({ timers, random: network.random, uplink, send, restarted, closed: () => this.#release('pcp') })
     if (uplink.router.family === 4) {
       const again = (client: MappingClient): void => {
         this.pcp.forgetRefusals()
         restarted(client)
       }
-      this.natPmp = new NatPmpClient({ timers, uplink, send, restarted: again })
+      this.#open.add('nat-pmp')
+      this.natPmp = new NatPmpClient({ timers, uplink, send, restarted: again, closed: () => this.#release('nat-pmp') })
     }
     this.#announcements = new Announcements({
       network,
@@ -109,6 +112,11 @@ class RouterSocket implements Pxp {
     this.#each((client) => client.close())
     this.#announcements.close()
     this.#socket.close()
+  }
+
+  #release(protocol: MappingProtocol): void {
+    this.#open.delete(protocol)
+    if (this.#open.size === 0) this.close()
   }
 
   #receive(data: Uint8Array, from: Address): void {

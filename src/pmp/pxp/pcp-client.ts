@@ -34,6 +34,7 @@ export interface PcpOptions {
   readonly uplink: Uplink
   readonly send: (data: Uint8Array) => void
   readonly restarted: (client: MappingClient) => void
+  readonly closed: () => void
 }
 
 /** `Grant.memory` of this client; survives JSON. */
@@ -124,6 +125,7 @@ export class PcpClient implements MappingClient {
 
   close(): void {
     this.end(closed('pcp'))
+    this.#options.closed()
   }
 
   /** All calls fail with this, now and from now on. */

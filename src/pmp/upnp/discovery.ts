@@ -35,6 +35,8 @@ export class Discovery {
   readonly #others: Found[] = []
   #settle: { readonly resolve: (found: Found) => void; readonly reject: (error: unknown) => void } | undefined
   #examining = 0
+  /** Of them, what the router itself gave. */
+  #examiningRouter = 0
   /** Nobody else is waited for. */
   #late = false
   /** Other devices than the router are looked at, too. */
@@ -85,6 +87,7 @@ export class Discovery {
 
   async #examine(responder: Responder): Promise<void> {
     this.#examining++
+    if (responder.isRouter) this.#examiningRouter++
     try {
       const description = await fetchDescription(this.#options.http, responder.location)
       const services = description.services.filter(this.#options.needed)
@@ -99,6 +102,7 @@ export class Discovery {
       this.#failure = error
     }
     this.#examining--
+    if (responder.isRouter) this.#examiningRouter--
     this.#look()
   }
 
@@ -106,7 +110,7 @@ export class Discovery {
   #look(): void {
     const [other] = this.#others
     // Its router, if it answers at all, has had the time of its own request.
-    if (other !== undefined && this.#open && this.#examining === 0) this.#end(other)
+    if (other !== undefined && this.#open && this.#examiningRouter === 0) this.#end(other)
     else if (this.#late && this.#examining === 0) {
       const { router } = this.#options.uplink
       const nobody = new SallyportError('ERR_MAPPING_UNAVAILABLE', `no UPnP router answers at ${router.host}, nor on its link`)

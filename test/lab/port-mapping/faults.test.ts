@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { createLab, type PortMappingFaults } from '../../../src/lab/index.ts'
 import { Address } from '../../../src/net/index.ts'
 import { bytes, ear, hex, Lan, NONCE, natPmpMap, pcpMap, readPcp, view } from './client.ts'
-import { call, get, header, IGD, IP_CONNECTION, mappingArgs, search } from './upnp-client.ts'
+import { call, get, header, http, IGD, IP_CONNECTION, mappingArgs, search, soapText } from './upnp-client.ts'
 
 const ADDRESS = bytes('0000')
 
@@ -128,6 +128,14 @@ describe('a lease', () => {
     expect(await call(lan, 'AddPortMapping', mappingArgs(lan))).toBe(718)
     await call(lan, 'DeletePortMapping', { NewRemoteHost: '', NewExternalPort: 7000, NewProtocol: 'UDP' })
     expect(await call(lan, 'AddPortMapping', mappingArgs(lan))).toEqual({})
+  })
+
+  test('ends as before although its renewal was accepted', async () => {
+    const lan = faulty({ vainRenewals: true })
+    await call(lan, 'AddPortMapping', mappingArgs(lan, { lease: 60 }))
+    const [before] = lan.portMapping.mappings
+    expect(await call(lan, 'AddPortMapping', mappingArgs(lan, { lease: 600 }))).toEqual({})
+    expect(lan.portMapping.mappings[0]!.expiresAt).toBe(before!.expiresAt)
   })
 
   test('needs the same port inside and outside where the router says 724', async () => {
@@ -458,6 +466,36 @@ describe('a location elsewhere', () => {
     if (typeof elsewhere === 'string') expect(location).toBe(elsewhere)
     else expect((await get(lan, undefined, { to: Address.of(new URL(location).hostname, 5000) })).body).toContain('InternetGatewayDevice')
     expect(location).not.toContain(lan.gateway().ip)
+  })
+})
+
+describe('nonsense', () => {
+  test('of any kind is answered or dropped, and the router lives on', async () => {
+    const lan = new Lan(true, {}, [4, 6])
+    const random = lan.host.random
+    const valid = {
+      5351: [ADDRESS, natPmpMap(5000, 7000, 60), pcpMap({ client: lan.own(), internal: 5000, options: '02000000 c8000004 01020304' })],
+      1900: [new TextEncoder().encode(search('ssdp:all'))],
+    }
+    const { socket } = await ear(lan.host, 4)
+    for (let i = 0; i < 3000; i++) {
+      for (const port of [5351, 1900] as const) {
+        const some = valid[port][random.below(valid[port].length)]!
+        const data = random.chance(0.3)
+          ? random.bytes(random.below(80))
+          : some.slice(0, random.chance(0.5) ? some.length : random.below(some.length))
+        for (let changes = random.below(4); changes > 0 && data.length > 0; changes--) data[random.below(data.length)] = random.below(256)
+        socket.send(data, lan.gateway().withPort(port))
+      }
+    }
+    await lan.lab.run(1000)
+    for (let i = 0; i < 200; i++) {
+      const text = [...soapText('AddPortMapping', mappingArgs(lan))]
+      for (let changes = random.below(6); changes > 0; changes--) text[random.below(text.length)] = String.fromCharCode(random.below(128))
+      await http(lan, text.join(''), { within: 2 })
+    }
+    lan.portMapping.restart()
+    await mapAll(lan)
   })
 })
 

@@ -32,6 +32,16 @@ describe('SSDP', () => {
     expect(types).toContain(`${IP_CONNECTION}:2`)
   })
 
+  test('answers twice, or only by the first of its types, where the router is one of those', async () => {
+    const types = async (answers: 'first' | 'twice'): Promise<string[]> => {
+      const lan = new Lan({ upnp: { answers } })
+      return (await lan.ask(search('ssdp:all'), 1900)).map(({ data }) => header(text(data), 'ST')!)
+    }
+    expect((await types('first')).length).toBe(1)
+    const twice = await types('twice')
+    expect(twice.length).toBe(2 * new Set(twice).size)
+  })
+
   test('is found by its own version and those before, not by later ones', async () => {
     const lan = new Lan({ upnp: { version: 1 } })
     expect((await lan.ask(search(`${IGD}:1`), 1900)).length).toBe(1)
@@ -247,6 +257,12 @@ describe('WANIPConnection', () => {
     expect(await call(lan, 'GetExternalIPAddress')).toEqual({ NewExternalIPAddress: '' })
     expect(await call(lan, 'AddPortMapping', mappingArgs(lan))).toBe(501)
     expect(await call(lan, 'AddPortMapping', mappingArgs(lan), { path: '/ctl/IPConn2' })).toEqual({})
+  })
+
+  test('is connected in the words of some by being up', async () => {
+    const lan = new Lan({ upnp: { connections: [{ status: 'Up' }] } })
+    expect(await call(lan, 'GetStatusInfo')).toMatchObject({ NewConnectionStatus: 'Up' })
+    expect(await call(lan, 'AddPortMapping', mappingArgs(lan))).toEqual({})
   })
 
   test('of miniupnpd has 718 for somebody else, and no error for deleting what is not there', async () => {

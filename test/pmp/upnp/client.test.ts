@@ -243,6 +243,32 @@ it.each([
   expect(await at.lab.until(failure(at.client.map(wanted(at))))).toBe('ERR_MAPPING_ANSWER')
 })
 
+it('a redirect is none, whatever comes with it', async () => {
+  const at = await scene()
+  at.igd.answer = (asked) => {
+    return asked.action === 'AddPortMapping' ? at.igd.act(asked).replace('200 OK', '307 Temporary Redirect') : undefined
+  }
+  expect(await at.lab.until(failure(at.client.map(wanted(at))))).toBe('ERR_MAPPING_ANSWER')
+})
+
+it('close ends a connection that is being made', async () => {
+  const at = await scene()
+  let sent = 0
+  at.lab.filter(({ host, protocol }) => {
+    if (host !== 'host' || protocol !== 'tcp') return undefined
+    sent++
+    return 'drop'
+  })
+  const probe = failure(at.client.probe())
+  await at.lab.run(500)
+  expect(sent).toBe(1)
+  at.client.close()
+  expect(await probe).toBe('ERR_CLOSED')
+  const closing = sent
+  await at.lab.run(20_000)
+  expect(sent - closing).toBe(0)
+})
+
 it('a fault counts whatever the status around it', async () => {
   const at = await scene()
   at.igd.answer = ({ action }) => (action === 'AddPortMapping' ? faultOf(728).replace('500 Internal Server Error', '200 OK') : undefined)
