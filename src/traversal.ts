@@ -214,11 +214,12 @@ export class Traversal {
     for (const session of [...this.#sessions.values()]) session.abandon(error)
     this.#gatherer.close()
     this.#relays.close()
-    this.#stopHeeding?.()
     const unmapped = this.#mapped?.close()
     this.#transactions.clear()
     this.#bases.close()
     await unmapped
+    // A signal that comes meanwhile waits for the deletions, too.
+    this.#stopHeeding?.()
     this.#timers.clear()
     this.#blocked.clear()
     this.#closedSessions.clear()
