@@ -38,8 +38,8 @@ export interface Ground {
   readonly gathered: boolean
   /** An answer is outstanding now: at the start, and after a change of network. */
   readonly gathering: boolean
-  /** A peer's check to this address of ours, which is on trial, has come in. */
-  reached(base: Base, address: Address): void
+  /** A peer's check to this address of ours, which is on trial, has come in. `asked`: we had sent to where it came from. */
+  reached(base: Base, address: Address, asked: boolean): void
 }
 
 /** What a generation tells its session. */
@@ -234,8 +234,8 @@ export class Generation implements AgentOutlet, CheckReceiver, Claimant, Paced {
     this.#ground.demultiplexer.expect(key, this, base, to)
   }
 
-  reached(base: Base, address: Address): void {
-    this.#ground.reached(base, address)
+  reached(base: Base, address: Address, asked: boolean): void {
+    this.#ground.reached(base, address, asked)
   }
 
   forget(key: string): void {

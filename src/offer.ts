@@ -118,9 +118,13 @@ export class Offer {
     return candidatePriority('srflx', localPreference(base.rank, index))
   }
 
-  /** Unless it says nothing new (RFC 8445 5.1.3): no NAT, or the same mapping again. */
+  /**
+   * Unless it says nothing new (RFC 8445 5.1.3): no NAT, or the same mapping again. What is on trial takes nobody's place: it is told to some
+   * peers only.
+   */
   #add(candidate: LocalCandidate): void {
-    if (this.#candidates.some((other) => isRedundant(other, candidate))) return
+    const onTrial = candidate.mapping === 'trial'
+    if (this.#candidates.some((other) => (other.mapping === 'trial') === onTrial && isRedundant(other, candidate))) return
     this.#candidates = [...this.#candidates, candidate]
     this.#added(candidate)
   }

@@ -278,7 +278,7 @@ export class Traversal {
         // From how far several relays are it can be worked out where somebody is.
         return self.#options.relay.only ? NO_DISTANCES : self.#relays.distances
       },
-      reached: (base, address) => this.#mapped?.reached(base, address),
+      reached: (base, address, asked) => this.#mapped?.reached(base, address, asked),
       meet: (session, distances) => this.#relays.meet(session, distances),
       part: (session) => this.#relays.part(session),
       whenDrained: (base, callback) => {

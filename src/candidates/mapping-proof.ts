@@ -61,7 +61,7 @@ export class MappingProver {
 
   /** Whether anybody is there to send from outside. */
   get able(): boolean {
-    return this.#options.relays().length > 0 || this.#options.bindings().some(({ other }) => other !== undefined)
+    return this.#options.relays().length > 0 || this.#options.bindings().some((binding) => otherOf(binding) !== undefined)
   }
 
   /** Never rejects. @param seenFrom the base whose answers from servers tell of the NAT */
@@ -76,7 +76,7 @@ export class MappingProver {
       for (const relay of this.#options.relays())
         if (relay.address.family === target.family) attempts.push(this.#byRelay(relay, base, target))
       for (const binding of bindings)
-        if (binding.mapped?.sameIp(target) === true && binding.other !== undefined) attempts.push(this.#byServer(base, binding, target))
+        if (binding.mapped?.sameIp(target) === true && otherOf(binding) !== undefined) attempts.push(this.#byServer(base, binding, target))
     }
     return first(attempts)
   }
@@ -119,7 +119,8 @@ export class MappingProver {
   }
 
   #byServer(base: Base, binding: ReflexiveBinding, target: Address): Promise<Outcome> {
-    const { server, mapped, other } = binding
+    const { server, mapped } = binding
+    const other = otherOf(binding)
     const name = `${binding.base.id} ${server.address.key}`
     // What the server sees of another base has another port.
     const isSeen = binding.base === base && mapped?.port === target.port
@@ -161,6 +162,14 @@ async function first(attempts: readonly Promise<Outcome>[]): Promise<Proof> {
     }
     if (left === 0) end()
   })
+}
+
+/**
+ * Where the server answers from that was not asked. Another port alone does not do: NATs that look at the IP only would let it in without a
+ * mapping, and a server that knows nothing of this answers from where it was asked.
+ */
+function otherOf({ server, other, failure }: ReflexiveBinding): Address | undefined {
+  return failure !== undefined || other === undefined || other.sameIp(server.address) ? undefined : other
 }
 
 function keyOf(base: Base, to: Address): string {

@@ -135,10 +135,19 @@ export class PortMappedGatherer<B extends Base> {
 
   /** Somebody is there to prove with who was not before, or servers see something else. */
   proversChanged(): void {
-    for (const lease of [...this.#leases.keys()]) {
-      if (this.#prover.able) lease.proveAgain()
+    for (const [lease, place] of [...this.#leases]) {
+      // What came in came in at another NAT's address, or at one that this NAT has no more.
+      if (this.#isOutdated(lease, place)) lease.disproven()
+      else if (this.#prover.able) lease.proveAgain()
       this.#changed(lease)
     }
+  }
+
+  /** Proven where a packet could not come in now, as far as servers and the router tell. */
+  #isOutdated({ grant, external }: Lease, { seenFrom }: Place<B>): boolean {
+    if (grant === undefined || external === undefined) return false
+    const seen = this.#seenOf(seenFrom)
+    return seen.length > 0 && !targetsOf(grant, seen).some((target) => target.equals(external))
   }
 
   /** Nothing seems to come in at this base. */
@@ -146,14 +155,17 @@ export class PortMappedGatherer<B extends Base> {
     this.#mapper.doubt(base.address)
   }
 
-  /** A peer's check to this address has come in. It counts for what is on trial there, and for nothing else that a peer may say. */
-  reached(base: Base, address: Address): void {
+  /**
+   * A peer's check to this address has come in. It counts for what is on trial there, and for nothing else that a peer may say.
+   * @param asked we had sent to where it came from
+   */
+  reached(base: Base, address: Address, asked: boolean): void {
     for (const [lease, place] of this.#leases) {
-      if (
-        place.base === base &&
-        this.#mappedOf(lease, place).some((mapped) => mapped.mapping === 'trial' && mapped.address.equals(address))
-      )
-        lease.proven(address)
+      if (place.base !== base) continue
+      const onTrial = this.#mappedOf(lease, place).some((mapped) => mapped.mapping === 'trial' && mapped.address.equals(address))
+      // Where the NAT sends us out from that very address, it lets in the answers of whoever we sent to, mapping or not.
+      const isHole = asked && this.#seenOf(base).some((seen) => seen.equals(address))
+      if (onTrial && !isHole) lease.proven(address)
     }
   }
 
@@ -211,13 +223,13 @@ export class PortMappedGatherer<B extends Base> {
     this.#options.settled()
   }
 
-  #mappedOf({ grant, external, router }: Lease, { seenFrom }: Place<B>): readonly MappedAddress[] {
+  #mappedOf({ grant, external, judged, router }: Lease, { seenFrom }: Place<B>): readonly MappedAddress[] {
     // The address of an IPv6 base is the same inside and outside, and a host candidate already.
     if (grant === undefined || grant.internal.family === 6) return []
     const by = `${grant.protocol} ${router?.uplink.router.host}`
     if (external !== undefined) return [{ address: external, by, mapping: 'proven' }]
-    // Nobody's path should depend on what we will know ourselves in a moment.
-    if (this.#prover.able) return []
+    // Nobody's path should depend on what we will know ourselves in a moment. Who can prove it may turn out to be unable.
+    if (this.#prover.able && !judged) return []
     return targetsOf(grant, this.#seenOf(seenFrom)).map((address) => ({ address, by, mapping: 'trial' }))
   }
 

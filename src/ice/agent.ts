@@ -223,7 +223,8 @@ export class IceAgent implements Agent {
       return 'taken'
     }
     const { sender, content, switchRole } = judgement
-    if (content.destination !== undefined) this.#outlet.reached(base, content.destination)
+    if (content.destination !== undefined)
+      this.#outlet.reached(base, content.destination, (this.#list.find(base, from)?.sent ?? 0) > 0)
     if (switchRole) this.#takeRole(!this.#controlling)
     let pair: Pair | undefined
     if (this.#remote === undefined) {

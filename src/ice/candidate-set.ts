@@ -53,8 +53,8 @@ export class CandidateSet {
   addRemote(candidate: Candidate, named: boolean): 'known' | string | undefined {
     const { key } = candidate.address
     const known = this.#remoteOf(key)
-    // Only a peer-reflexive one, seen before it was signalled, takes the better label (RFC 8838 11).
-    if (known !== undefined && known.type !== 'prflx') return 'known'
+    // Only a peer-reflexive one, seen before it was signalled, takes the better label (RFC 8838 11); and a trial begins or is over.
+    if (known !== undefined && known.type !== 'prflx' && known.trial === candidate.trial) return 'known'
     // RFC 8838 14. One that a check showed before may still be named.
     if (known === undefined && this.#ended && !named) return 'it comes after the end of candidates'
     if (known === undefined && this.#countRemotes(false) >= MAX_REMOTE_CANDIDATES)

@@ -59,7 +59,7 @@ export class CheckList {
     const known = this.find(local.base, to)
     if (known !== undefined) {
       known.abandonedSince = Number.POSITIVE_INFINITY
-      if (known.remote.type === 'prflx' && remote.type !== 'prflx') {
+      if (known.remote.type === 'prflx' ? remote.type !== 'prflx' : known.remote.trial !== remote.trial) {
         known.remote = remote
         known.reprioritise(controlling)
         this.#order(this.#pairs)

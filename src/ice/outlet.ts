@@ -37,7 +37,7 @@ export interface AgentOutlet {
   /** False when another session has data coming from there: then not even a check is sent. */
   mayAsk(base: Base, to: Address): boolean
   /** The peer's check to this address of ours, which is on trial, has come in. */
-  reached(base: Base, address: Address): void
+  reached(base: Base, address: Address, asked: boolean): void
   /** May close the agent; nothing of the agent is halfway when it comes. */
   event(event: AgentEvent): void
 }

@@ -168,6 +168,15 @@ export class Lease {
     void this.#prove()
   }
 
+  /** What was seen of it is no longer so: it has to be seen again. */
+  disproven(): void {
+    if (this.#grant === undefined) return
+    this.#proof = { kind: 'unknown' }
+    this.#judged = false
+    this.#proving = undefined
+    void this.#prove()
+  }
+
   /** A packet from outside has come in through it, somebody else says. */
   proven(external: Address): void {
     if (this.#grant === undefined) return

@@ -102,19 +102,27 @@ export function readSignal(value: unknown): ReadSignal | string {
   const candidates: Candidate[] = []
   const named: NamedCandidate[] = []
   const refused: string[] = []
-  const read = (lines: readonly string[], trial: boolean): void => {
+  const tried: Candidate[] = []
+  const read = (lines: readonly string[], into: Candidate[], names: NamedCandidate[]): void => {
     for (const line of lines) {
       try {
         const candidate = readCandidate(line)
-        if (!('name' in candidate)) candidates.push(trial ? { ...candidate, trial } : candidate)
-        else if (!trial) named.push(candidate)
+        if ('name' in candidate) names.push(candidate)
+        else into.push(candidate)
       } catch (error) {
         refused.push((error as Error).message)
       }
     }
   }
-  read(signal.candidates, false)
-  read((signal.trials as Signal['trials']) ?? [], true)
+  read(signal.candidates, candidates, named)
+  read((signal.trials as Signal['trials']) ?? [], tried, [])
+  // What servers see of the sender may be what is on trial, too: one candidate then, whose checks name their destination.
+  for (const candidate of tried) {
+    const index = candidates.findIndex(({ address }) => address.equals(candidate.address))
+    const known = candidates[index]
+    if (known === undefined) candidates.push({ ...candidate, trial: true })
+    else candidates[index] = { ...known, trial: true }
+  }
   const tieBreaker = signal.tie === undefined ? undefined : BigInt(`0x${signal.tie as string}`)
   return { signal: signal as Signal, tieBreaker, candidates, named, refused }
 }
