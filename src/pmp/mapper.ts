@@ -80,7 +80,8 @@ export class PortMapper {
       },
     })
     this.#leases.set(key, lease)
-    this.#update((one) => one === lease)
+    // An update that was waiting may have moved it by then: to ask again would only be a renewal right after the grant.
+    this.#update(() => false)
     return lease
   }
 

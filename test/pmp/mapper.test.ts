@@ -40,6 +40,14 @@ describe('leases', () => {
     expect(router.requests).toEqual(['pcp map udp 5000', 'pcp map udp 5001'])
   })
 
+  it('of several at once none is asked twice', async () => {
+    // Longer than a router, as on any system that has to be asked for its routes.
+    const { mapper, lab, router } = scene({ speaks: ['pcp'], routesTake: 50 })
+    for (const port of [5000, 5001, 5002]) mapper.add({ transport: 'udp', internal: HERE.withPort(port) })
+    await lab.run(1_000)
+    expect(router.requests).toEqual(['pcp map udp 5000', 'pcp map udp 5001', 'pcp map udp 5002'])
+  })
+
   it('all of one router share its clients', async () => {
     const { mapper, lab, clients } = await mapped()
     mapper.add({ transport: 'udp', internal: HERE.withPort(5001) })

@@ -212,6 +212,8 @@ export interface SceneOptions {
   readonly speaks?: readonly MappingProtocol[]
   readonly prove?: (grant: Grant) => Proof['kind'] | Promise<Proof['kind']>
   readonly lifetime?: number
+  /** Milliseconds until the system has told its routes; none by default. */
+  readonly routesTake?: number
 }
 
 export interface Scene {
@@ -235,11 +237,12 @@ export interface Scene {
 }
 
 export function scene(options: SceneOptions = {}): Scene {
-  const { seed = 1, speaks = MAPPING_PROTOCOLS, prove, lifetime = MAPPING_DEFAULTS.lifetime } = options
+  const { seed = 1, speaks = MAPPING_PROTOCOLS, prove, lifetime = MAPPING_DEFAULTS.lifetime, routesTake = 0 } = options
   const lab = createLab({ seed })
   const host = lab.host('pc')
   const state = { interfaces: [interfaceAddress('192.168.1.2')], routes: [route('192.168.1.1')] }
   const watchers = new Set<() => void>()
+  const timers = new Timers(host.clock)
   const network: Network = {
     clock: host.clock,
     random: host.random,
@@ -247,7 +250,12 @@ export function scene(options: SceneOptions = {}): Scene {
     streams: host.streams,
     bind: (wish) => host.bind(wish),
     listen: (wish, accept) => host.listen(wish, accept),
-    gateway: { defaultRoutes: async () => state.routes },
+    gateway: {
+      defaultRoutes: async () => {
+        if (routesTake > 0) await new Promise<void>((resolve) => void timers.after(routesTake, resolve))
+        return state.routes
+      },
+    },
     interfaces: {
       list: () => state.interfaces,
       watch: (changed) => {
@@ -256,7 +264,6 @@ export function scene(options: SceneOptions = {}): Scene {
       },
     },
   }
-  const timers = new Timers(network.clock)
   const routers = new Map<string, ModelRouter>()
   const clients: ScriptedClient[] = []
   const changes: string[] = []
