@@ -223,8 +223,7 @@ export class IceAgent implements Agent {
       return 'taken'
     }
     const { sender, content, switchRole } = judgement
-    if (content.destination !== undefined)
-      this.#outlet.reached(base, content.destination, (this.#list.find(base, from)?.sent ?? 0) > 0)
+    if (content.destination !== undefined) this.#outlet.reached(base, content.destination, (this.#list.find(base, from)?.sent ?? 0) > 0)
     if (switchRole) this.#takeRole(!this.#controlling)
     let pair: Pair | undefined
     if (this.#remote === undefined) {

@@ -1,10 +1,10 @@
 /** Port mapping under attack and in bad luck: what must not be believed, what must not be lost, and what must not be told. */
 import { afterEach, describe, expect, it } from 'vitest'
 import type { Traversal } from '../../src/index.ts'
-import { Attribute, Message, MessageWriter, Method } from '../../src/stun/index.ts'
 import { Address } from '../../src/net/index.ts'
+import { Attribute, Message, MessageWriter, Method } from '../../src/stun/index.ts'
 import { expectNoDeadCandidate, type Home, home, mappedAt, PROTOCOLS, speaking, traverse } from './mapped.ts'
-import { join, makePeer, meet, SERVER, type Peer } from './meeting.ts'
+import { join, makePeer, meet, type Peer, SERVER } from './meeting.ts'
 import { turn } from './relays.ts'
 
 const open: { readonly traversal: Traversal; readonly at: Home }[] = []
@@ -21,7 +21,12 @@ function mapping(traversal: Traversal): ReturnType<Traversal['status']>['mapping
   return first
 }
 
-async function meetSomebody(at: Home, traversal: Traversal, nat: 'symmetricRandom' | 'fullCone' | 'portRestricted' = 'symmetricRandom', name = 'b'): Promise<{ a: Peer; b: Peer }> {
+async function meetSomebody(
+  at: Home,
+  traversal: Traversal,
+  nat: 'symmetricRandom' | 'fullCone' | 'portRestricted' = 'symmetricRandom',
+  name = 'b',
+): Promise<{ a: Peer; b: Peer }> {
   const { lab } = at
   const a = meet('a', traversal, name)
   const b = await lab.until(makePeer(lab.host(name, { behind: lab.router(`of ${name}`, { nat }) }), 'a'))
