@@ -3,7 +3,7 @@ import { afterEach, describe, expect, it } from 'vitest'
 import type { Traversal } from '../../src/index.ts'
 import { Address } from '../../src/net/index.ts'
 import { Attribute, Message, MessageWriter, Method } from '../../src/stun/index.ts'
-import { expectNoDeadCandidate, type Home, home, mappedAt, speaking, traverse } from './mapped.ts'
+import { expectNoDeadCandidate, type Home, home, mappedAt, PROTOCOLS, speaking, traverse } from './mapped.ts'
 import { join, makePeer, meet, type Peer, SERVER } from './meeting.ts'
 import { turn } from './relays.ts'
 
@@ -119,22 +119,17 @@ describe('a server that claims another address', () => {
 })
 
 describe('roaming', () => {
-  it.for(['pcp', 'nat-pmp', 'upnp'] as const)('%s: back at a router that still has the mapping, it is there again', async (protocol) => {
-    const at = await home(speaking([protocol]))
-    const traversal = await start(at)
+  it.for(PROTOCOLS)('%s: back with the same address at a router that still has the mapping, it is there again', async (protocol) => {
+    const at = await home(speaking([protocol]), 'portRestricted')
+    const traversal = await start(at, { port: 4_000 })
     await at.lab.run(3_000)
     const office = at.lab.router('office', { nat: 'portRestricted' })
+    const addresses = at.host.addresses.map(({ ip }) => ip)
     for (let i = 0; i < 3; i++) {
       at.host.moveTo(office)
       await at.lab.run(60_000)
-      at.host.moveTo(at.router)
+      at.host.moveTo(at.router, { addresses })
       await at.lab.run(60_000)
-      console.log(
-        protocol,
-        at.host.addresses.map(String),
-        at.router.portMapping?.mappings.map((m) => `${m.internal}→${m.external}`),
-        mapping(traversal),
-      )
       expect(mapping(traversal).proven).toBe(mappedAt(at.router, traversal) ?? 'nothing')
     }
   })
