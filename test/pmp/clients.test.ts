@@ -40,7 +40,10 @@ it('a client that is loaded late tells of restarts under the name it was given o
 it('one that is closed while it is loaded asks nobody', async () => {
   const { lab, clients } = await opened()
   const seen: string[] = []
-  lab.filter(({ to }) => void seen.push(to.key))
+  lab.filter(({ to }) => {
+    seen.push(to.key)
+    return undefined
+  })
   const [client] = clients
   const probing = (client as MappingClient).probe()
   clients[0]?.close()
