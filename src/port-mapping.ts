@@ -42,7 +42,7 @@ export interface MapPortOptions {
   readonly internalAddress?: string
   /** Of the default address: 4 by default, 6 for a pinhole. */
   readonly family?: Family
-  /** The external port wanted, 1 to 65535; the internal one by default. The router may give another, see `externalPort` of the mapping. */
+  /** The external port wanted, 1 to 65535; the internal one by default, plus 20,000 where that is below 1024, which routers refuse. The router may give another, see `externalPort` of the mapping. */
   readonly externalPort?: number
   /** Another external port than the one wanted is useless. False by default. */
   readonly exact?: boolean
@@ -210,7 +210,13 @@ export class PortMapping extends SafeEmitter<PortMappingEvents> implements Async
     if (releaseOnExit) this.#stopHeeding = onTermination(() => this.close())
     await new Promise<void>((resolve, reject) => {
       this.#opened = { resolve, reject }
-      this.#lease = this.#mapper.add({ transport: protocol, internal, externalPort, exact, ...(allow === undefined ? {} : { allow }) })
+      this.#lease = this.#mapper.add({
+        transport: protocol,
+        internal,
+        exact,
+        ...(externalPort === undefined ? {} : { externalPort }),
+        ...(allow === undefined ? {} : { allow }),
+      })
     })
   }
 
@@ -263,7 +269,7 @@ async function prove(verify: NonNullable<MapPortOptions['verify']>, external: Ad
 interface Checked {
   readonly protocol: MappingTransport
   readonly internal: Address
-  readonly externalPort: number
+  readonly externalPort: number | undefined
   readonly exact: boolean
   readonly allow: readonly string[] | undefined
   readonly terms: MappingTerms
@@ -295,12 +301,12 @@ function check(options: MapPortOptions): Checked {
   for (const name of Object.keys(options)) {
     if (!NAMES.has(name)) throw new TypeError(`option ${name} is not known; there are ${[...NAMES].join(', ')}`)
   }
-  const { protocol = 'udp', internalPort, internalAddress, family = 4, externalPort = internalPort } = options
+  const { protocol = 'udp', internalPort, internalAddress, family = 4, externalPort } = options
   const { exact = false, allow, verify, releaseOnExit = false, network = nodeNetwork(), signal } = options
   if (protocol !== 'udp' && protocol !== 'tcp') throw new TypeError(`option protocol is neither udp nor tcp: ${String(protocol)}`)
   for (const [name, port] of [
     ['internalPort', internalPort],
-    ['externalPort', externalPort],
+    ['externalPort', externalPort ?? internalPort],
   ] as const) {
     if (!Number.isInteger(port) || port < 1 || port > 0xffff)
       throw new TypeError(`option ${name} is not within 1 to 65535: ${String(port)}`)

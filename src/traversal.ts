@@ -87,6 +87,7 @@ export class Traversal {
   #gathered = false
   #whenGathered: (() => void)[] = []
   #closed = false
+  #ended: Promise<void> | undefined
 
   /** @internal use `createTraversal` */
   constructor(options: CheckedOptions) {
@@ -205,24 +206,31 @@ export class Traversal {
     }
   }
 
-  /** Closes every session, then the sockets; a caller's own socket stays open. Idempotent. */
-  async close(): Promise<void> {
-    if (this.#closed) return
+  /** Closes every session, then the sockets; a caller's own socket stays open. What routers mapped is deleted, within a second. Idempotent. */
+  close(): Promise<void> {
+    this.#ended ??= this.#end()
+    return this.#ended
+  }
+
+  async #end(): Promise<void> {
     this.#closed = true
     this.#closing.abort()
     const error = new SallyportError('ERR_CLOSED', 'the traversal was closed')
     for (const session of [...this.#sessions.values()]) session.abandon(error)
     this.#gatherer.close()
     this.#relays.close()
-    this.#stopHeeding?.()
     const unmapped = this.#mapped?.close()
     this.#transactions.clear()
     this.#bases.close()
-    await unmapped
-    this.#timers.clear()
     this.#blocked.clear()
     this.#closedSessions.clear()
     for (const resolve of this.#whenGathered.splice(0)) resolve()
+    if (unmapped !== undefined) {
+      await unmapped
+      // A signal that comes meanwhile waits for the deletions, too.
+      this.#stopHeeding?.()
+    }
+    this.#timers.clear()
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

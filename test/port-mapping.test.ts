@@ -115,6 +115,13 @@ describe('mapPort', () => {
     await at.lab.until(mapping.close())
   })
 
+  it('for a port below 1024 one is asked for that routers give', async () => {
+    const { open, listed } = home()
+    const mapping = await open({ internalPort: 53 })
+    expect(mapping.externalPort).toBe(20_053)
+    expect(listed()).toEqual([expect.stringMatching(/:20053 pcp$/)])
+  })
+
   it('another port than the exact one is a failure', async () => {
     const at = home({ faults: { taken: [5000] } })
     const loose = await at.open()

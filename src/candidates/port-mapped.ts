@@ -118,7 +118,15 @@ export class PortMappedGatherer<B extends Base> {
   }
 
   removeBase(base: Base): void {
-    for (const [lease, place] of this.#leases) if (place.base === base) this.#remove(lease)
+    for (const [lease, { base: mapped, seenFrom }] of [...this.#leases]) {
+      if (mapped !== base) continue
+      this.#remove(lease)
+      // Of the two sockets the one that is mapped is gone: back to the other, unless that goes as well now.
+      if (seenFrom !== base) {
+        this.#doubled.delete(seenFrom)
+        this.#add({ base: seenFrom, seenFrom })
+      }
+    }
   }
 
   networkChanged(): void {

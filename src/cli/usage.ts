@@ -121,7 +121,8 @@ const COMMANDS: Readonly<Record<CommandName, CommandHelp>> = {
     about: [
       'Asks the routers here, IPv4 and IPv6, what they offer by PCP, NAT-PMP and UPnP. Where one',
       'answers it maps a UDP port for a moment, sees whether a packet from outside comes in, and',
-      'deletes it before it ends, also on Ctrl-C. Takes some 4 s where nobody answers.',
+      'deletes it before it ends, also on Ctrl-C. Takes some 4 s where nobody answers, and up to',
+      '20 s where mappings are granted and nothing comes in.',
       '',
       'Only somebody outside can send that packet: name a relay, or a STUN server with a second',
       'address (RFC 5780). Without one nothing can be proven.',

@@ -54,7 +54,9 @@ export class Lease {
   #asking = false
   #acquisition: Acquisition | undefined
   #renewing: Renewal | undefined
-  /** Whatever is under way was asked before something changed. */
+  /** What is under way was asked before the network changed. */
+  #stale = false
+  /** What is renewed now was deleted meanwhile, perhaps. */
   #again = false
   #proving: object | undefined
   #renewal: Timer | undefined
@@ -145,7 +147,8 @@ export class Lease {
 
   /** Another network may lie behind the same addresses: nothing is certain. */
   recheck(): void {
-    if (this.#asking || this.#renewing !== undefined) this.#again = true
+    // What is answered from now on is answered here; what is not may have been asked elsewhere.
+    if (this.#asking || this.#renewing !== undefined) this.#stale = true
     else if (this.#grant !== undefined) void this.#renew()
     else if (this.#router !== undefined) this.#askAnew()
   }
@@ -203,6 +206,7 @@ export class Lease {
     this.#proving = undefined
     this.#asking = false
     this.#again = false
+    this.#stale = false
     this.#client = undefined
     this.#grant = undefined
     this.#proof = { kind: 'unknown' }
@@ -264,8 +268,8 @@ export class Lease {
   #take(client: MappingClient, grant: Grant): void {
     this.#asking = false
     this.#client = client
+    this.#stale = false
     this.#granted(grant, false)
-    this.#repeat(() => void this.#renew())
   }
 
   /** @param same it is the mapping that there was: its proof is as good as it was */
@@ -289,12 +293,6 @@ export class Lease {
     if (this.#grant === undefined || client.uplink !== this.#client?.uplink) return
     if (this.#renewing !== undefined) this.#again = true
     await this.#renew()
-  }
-
-  #repeat(ask: () => void): void {
-    if (!this.#again) return
-    this.#again = false
-    ask()
   }
 
   /** At once, but not one after the other without end: whoever is on the link can claim restarts, and there are routers with odd clocks. */
@@ -391,8 +389,11 @@ export class Lease {
       return
     }
     this.#renewing = undefined
+    const again = this.#again
+    this.#again = false
+    this.#stale = false
     this.#granted(grant, same)
-    this.#repeat(() => void this.#renew())
+    if (again) void this.#renew()
   }
 
   #notRenewed(renewal: Renewal, error: unknown, next: number): void {
@@ -400,8 +401,11 @@ export class Lease {
     this.#renewing = undefined
     const left = this.expiresAt - this.#options.timers.now()
     if (!renewal.lost && left > RENEWAL_LEAST && isPassing(error)) {
-      this.#scheduleRenewal(next)
-      this.#repeat(() => void this.#renew())
+      const again = this.#again || this.#stale
+      this.#again = false
+      this.#stale = false
+      if (again) void this.#renew()
+      else this.#scheduleRenewal(next)
       return
     }
     // Refused, or run out: by the next protocol, perhaps. What still stands there would be in its way.
@@ -433,7 +437,7 @@ export class Lease {
   }
 
   #fail(error: SallyportError): void {
-    const isStale = this.#again
+    const isStale = this.#stale
     this.#forget()
     if (isStale && this.#router !== undefined) {
       void this.#ask()

@@ -17,6 +17,9 @@ const MOST_UPLINKS = 64
 /** Milliseconds that deleting may take when somebody waits for it. */
 const FAREWELL = 1_000
 
+/** Where low ports are asked for. */
+const LOW_PORTS = 20_000
+
 export interface PortMapperOptions {
   readonly network: Network
   readonly timers: Timers
@@ -31,7 +34,7 @@ export interface LeaseWish {
   readonly transport: MappingTransport
   /** Ours. With an unspecified IP the address of the best default route is meant. */
   readonly internal: Address
-  /** The internal one by default: only then what the socket sends itself leaves from the mapped port, too. */
+  /** The internal one by default, plus 20,000 where that is below 1024: only then what the socket sends itself leaves from the mapped port, too. */
   readonly externalPort?: number
   readonly exact?: boolean
   readonly allow?: readonly string[]
@@ -65,7 +68,7 @@ export class PortMapper {
     const key = `${wish.transport} ${wish.internal.key}`
     const known = this.#leases.get(key)
     if (known !== undefined) return known
-    const { transport, internal, exact, allow, externalPort = internal.port } = wish
+    const { transport, internal, exact, allow, externalPort = portOutside(internal) } = wish
     const lease = new Lease({
       timers,
       random: network.random,
@@ -217,4 +220,13 @@ export class PortMapper {
     }
     return undefined
   }
+}
+
+/**
+ * The same, so that what the socket sends itself leaves by the mapped port, too. Below 1024 routers give none as a rule, and miniupnpd 2.3.1 answers
+ * nobody for a minute while it tries them all.
+ */
+function portOutside({ family, port }: Address): number {
+  // A pinhole in a firewall changes no port.
+  return family === 4 && port < 1_024 ? port + LOW_PORTS : port
 }

@@ -31,6 +31,7 @@ describe('the command line', () => {
     [['connect', '--relay-only'], '--relay-only goes with --turn'],
     [['connect', '--turn', 'exa mple', '--turn-user', 'a', '--turn-pass', 'b'], 'option servers[0]'],
     [['connect', '--turn', 'stun:192.0.2.1', '--turn-user', 'a', '--turn-pass', 'b'], 'option servers[0]'],
+    [['connect', '--lite', '--port-mapping'], 'option portMapping makes no sense with lite'],
     [['serve', '--port', 'x'], '--port must be a number'],
     [['serve', '--address', 'localhost'], 'serve'],
     [['serve', '--port', '5000', '--alternate-port', '5000'], 'alternatePort must differ'],
@@ -63,6 +64,10 @@ describe('the command line', () => {
     [['credentials', '--secret', 's', '--uri', 'turn:x'], '--uri goes with --json only'],
     [['credentials', '--secret', 's', '--json', '--uri', 'stun:x'], '--uri must be a turn: or turns: URI'],
     [['credentials', '--secret', 's', '--json', '--uri', 'turn:x:y'], 'credentials: --uri'],
+    [['doctor', '--server', 'exa mple'], 'doctor: option servers[0]'],
+    [['doctor', '--server', 'turn:192.0.2.1'], 'doctor: --turn-user: there are 0, and --server turn:… wants one'],
+    [['doctor', '--server', '192.0.2.1', '--turn-user', 'a'], '--turn-user and --turn-pass go with --server turn:…'],
+    [['doctor', '--turn-ca', '/nowhere/at/all'], '--turn-ca: ENOENT'],
     [['demo', '--fast'], "unknown option '--fast'"],
   ])('answers %j with exit code 2 and a word why', async (args, why) => {
     const { code, errors } = await run(...args)
@@ -74,7 +79,7 @@ describe('the command line', () => {
   it.each([[[]], [['help']], [['--help']]])('%j shows every command', async (args) => {
     const { code, output } = await run(...args)
     expect(code).toBe(0)
-    for (const command of ['connect', 'serve', 'credentials', 'demo']) expect(output).toContain(`  ${command}`)
+    for (const command of ['connect', 'serve', 'credentials', 'doctor', 'demo']) expect(output).toContain(`  ${command}`)
   })
 
   it.each([[['help', 'connect']], [['connect', '--help']]])('%j shows its options', async (args) => {

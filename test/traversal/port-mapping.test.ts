@@ -422,6 +422,18 @@ describe('life', () => {
     },
   )
 
+  it('a router that answers is asked once in each protocol, not again because the traversal has opened', async () => {
+    const at = await home(true, 'portRestricted')
+    const asked: string[] = []
+    at.lab.filter(({ host, to, data }) => {
+      if (host === 'a' && to.port === 5351) asked.push(data[0] === 2 ? 'pcp' : 'nat-pmp')
+      return undefined
+    })
+    await start(at)
+    await at.lab.run(5_000)
+    expect(asked.sort()).toEqual(['nat-pmp', 'pcp'])
+  })
+
   it('without portMapping no router is asked, and nothing is listened for', async () => {
     const at = await home(true)
     const seen: string[] = []

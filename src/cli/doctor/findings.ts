@@ -74,7 +74,11 @@ export function findingsOf(facts: PortMappingFacts): readonly PortMappingFinding
 }
 
 function findingsOfTrial(router: RouterSurvey, trial: Trial | undefined, servers: readonly TriedServer[]): PortMappingFinding[] {
-  if (trial === undefined) return []
+  if (trial === undefined) {
+    // The address went away between the survey and the trial.
+    const text = `${router.router} answered, but ${router.address} could not be used any more to try a mapping.`
+    return router.protocols.some(speaks) ? [{ code: 'refused', text }] : []
+  }
   const last = trial.grants.at(-1)
   const dead = trial.grants
     .filter(({ verdict }) => verdict === 'not-forwarding')
@@ -154,8 +158,13 @@ function findingsOfRouter({ router, protocols }: RouterSurvey, trial: Trial | un
   return findings
 }
 
+/** UPnP's firewall control says whether it is switched on. */
+function opens(survey: ProtocolSurvey): boolean {
+  return survey.answers && survey.state !== 'InboundPinholeNotAllowed'
+}
+
 function pinholes(routers: readonly RouterSurvey[]): PortMappingFinding {
-  const spoken = new Set(routers.flatMap(({ protocols }) => protocols.filter(({ answers }) => answers).map(({ protocol }) => protocol)))
+  const spoken = new Set(routers.flatMap(({ protocols }) => protocols.filter(opens).map(({ protocol }) => protocol)))
   return spoken.size === 0
     ? {
         code: 'no-pinholes',

@@ -4,6 +4,7 @@
  */
 import { nodeNetwork } from '../../net/node/index.ts'
 import { checkOptions, type TraversalOptions } from '../../options.ts'
+import { printable } from '../../path/index.ts'
 import { type Colours, colours } from '../format.ts'
 import { readFileOption } from '../secrets.ts'
 import { turnServers } from '../turn-options.ts'
@@ -51,9 +52,10 @@ export function report(sections: Readonly<Record<string, Section>>): object {
   return { ...Object.fromEntries(facts), findings: Object.values(sections).flatMap(({ findings }) => findings) }
 }
 
+/** Routers and servers have their own words in both. */
 export function page(sections: readonly Section[], { bold, dim }: Colours): readonly string[] {
-  const facts = sections.flatMap(({ title, lines }) => [bold(title), ...lines.map((line) => dim(`  ${line}`)), ''])
-  return [...facts, bold('What it means'), ...sections.flatMap(({ findings }) => findings.map(({ text }) => `  ${text}`))]
+  const facts = sections.flatMap(({ title, lines }) => [bold(title), ...lines.map((line) => dim(`  ${printable(line)}`)), ''])
+  return [...facts, bold('What it means'), ...sections.flatMap(({ findings }) => findings.map(({ text }) => `- ${printable(text)}`))]
 }
 
 /** As `connect` takes them, in one option: what is no relay by its scheme is a STUN server. */

@@ -1,5 +1,4 @@
 /** The facts of port mapping as lines for people. */
-import { printable } from '../../path/index.ts'
 import type { MappingProtocol, ProtocolSurvey, RouterSurvey } from '../../pmp/index.ts'
 import { milliseconds } from '../format.ts'
 import type { PortMappingFacts } from './port-mapping.ts'
@@ -14,7 +13,7 @@ export function protocolName(protocol: MappingProtocol): string {
 
 export function linesOf({ routers, trials, servers }: PortMappingFacts): readonly string[] {
   const lines = [...routers.flatMap(routerLines), ...trials.flatMap(trialLines), ...servers.map(serverLine)]
-  return (lines.length === 0 ? ['no router'] : lines).map(printable)
+  return lines.length === 0 ? ['no router'] : lines
 }
 
 function routerLines({ router, address, interface: name, protocols }: RouterSurvey): readonly string[] {

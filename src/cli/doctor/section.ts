@@ -11,7 +11,7 @@ export interface Section<Facts = unknown> {
   readonly title: string
   /** As `--json` shows them. */
   readonly facts: Facts
-  /** The facts for people. What came from the network is printable. */
+  /** The facts for people. */
   readonly lines: readonly string[]
   /** The most important first. */
   readonly findings: readonly Finding[]

@@ -10,8 +10,8 @@ import type { MappingProtocol } from '../../pmp/index.ts'
 import { createTraversal } from '../../traversal.ts'
 import type { TraversalStatus } from '../../traversal-status.ts'
 
-/** Milliseconds, all told: two protocols whose mappings do not forward, and a proof by a third. */
-const LONGEST = 15_000
+/** Milliseconds, all told: three protocols whose mappings forward nothing, which takes 5.5 s each to be sure of. */
+const LONGEST = 18_000
 /** Milliseconds between looks. */
 const INTERVAL = 20
 /** Milliseconds to ask for: what is left behind by a process that is killed ends by itself. */
@@ -119,12 +119,20 @@ function serversOf({ servers, relays }: TraversalStatus): readonly TriedServer[]
   })
 }
 
+interface Course {
+  readonly router: string
+  internal: string
+  failure: string | undefined
+  readonly grants: TriedGrant[]
+}
+
 /** What was granted in the course of time. */
 class Diary {
-  readonly #trials = new Map<string, { router: string; failure: string | undefined; grants: TriedGrant[] }>()
+  /** By our IP address. */
+  readonly #courses = new Map<string, Course>()
 
   get trials(): readonly Trial[] {
-    return [...this.#trials].map(([internal, { router, failure, grants }]) => ({ router, internal, grants, failure }))
+    return [...this.#courses.values()].map(({ router, internal, grants, failure }) => ({ router, internal, grants, failure }))
   }
 
   note(mappings: readonly MappingStatus[]): void {
@@ -132,21 +140,28 @@ class Diary {
       const { internal, router, failure } = mapping
       // Not asked yet.
       if (router === undefined) continue
-      const trial = this.#trials.get(internal) ?? { router, failure, grants: [] }
-      this.#trials.set(internal, trial)
-      trial.failure = failure
-      const last = trial.grants.at(-1)
-      const now = grantOf(mapping)
-      if (last !== undefined && now?.protocol === last.protocol && last.verdict !== 'not-forwarding') {
-        // The same one, or what the router made of it.
-        trial.grants.splice(-1, 1, { ...now, lifetime: last.lifetime })
-        continue
-      }
-      // What is given up before it was proven has failed to be: nothing else has it replaced by another protocol's so soon.
-      if (last?.verdict === 'unproven') trial.grants.splice(-1, 1, { ...last, verdict: 'not-forwarding' })
-      if (now !== undefined) trial.grants.push(now)
+      const [ip] = split(internal)
+      const course = this.#courses.get(ip) ?? { router, internal, failure, grants: [] }
+      this.#courses.set(ip, course)
+      course.failure = failure
+      // Behind a NAT that gives each destination another port another socket takes over the mapping.
+      if (course.internal !== internal && course.grants.at(-1)?.verdict === 'unproven') course.grants.pop()
+      course.internal = internal
+      follow(course.grants, grantOf(mapping))
     }
   }
+}
+
+function follow(grants: TriedGrant[], now: TriedGrant | undefined): void {
+  const last = grants.at(-1)
+  if (last !== undefined && now?.protocol === last.protocol && last.verdict !== 'not-forwarding') {
+    // The same one, or what the router made of it.
+    grants.splice(-1, 1, { ...now, lifetime: last.lifetime })
+    return
+  }
+  // What is given up before it was proven has failed to be: nothing else has it replaced by another protocol's so soon.
+  if (last?.verdict === 'unproven') grants.splice(-1, 1, { ...last, verdict: 'not-forwarding' })
+  if (now !== undefined) grants.push(now)
 }
 
 function grantOf({ state, protocol, external, proven, reach, expiresIn, internal }: MappingStatus): TriedGrant | undefined {
@@ -154,7 +169,7 @@ function grantOf({ state, protocol, external, proven, reach, expiresIn, internal
   return {
     protocol,
     external: /^0\.0\.0\.0:/.test(external) ? undefined : external,
-    samePort: portOf(external) === portOf(internal),
+    samePort: split(external)[1] === split(internal)[1],
     // To the second, as routers say it.
     lifetime: expiresIn === undefined || expiresIn === Number.POSITIVE_INFINITY ? null : Math.ceil(expiresIn / 1_000) * 1_000,
     reach,
@@ -163,6 +178,8 @@ function grantOf({ state, protocol, external, proven, reach, expiresIn, internal
   }
 }
 
-function portOf(address: string): string {
-  return address.slice(address.lastIndexOf(':') + 1)
+/** IP address and port, in text. */
+function split(address: string): readonly [ip: string, port: string] {
+  const colon = address.lastIndexOf(':')
+  return [address.slice(0, colon), address.slice(colon + 1)]
 }
