@@ -9,7 +9,7 @@ import { serveRelay, startRelay, turn } from './relays.ts'
 
 const NATS: readonly NatPreset[] = ['portRestricted', 'symmetricRandom', 'symmetricSequential', 'fullCone', 'linux']
 const EVENTS = ['ghost', 'unghost', 'reboot', 'renumber', 'restart', 'relay', 'roam', 'sleep', 'loss', 'silent'] as const
-const RUNS = Number(process.env.CAMPAIGN_RUNS ?? 60)
+const RUNS = Number(process.env.CAMPAIGN_RUNS ?? 90)
 const FIRST = Number(process.env.CAMPAIGN_SEED ?? 1)
 
 /** Mulberry32. */
