@@ -112,7 +112,7 @@ export interface SurveyRoutersOptions {
 }
 
 /**
- * What the routers here offer: the one on each default route, IPv4 and IPv6, is asked in every protocol, all at once, and nothing is mapped. Takes
+ * What the routers here offer: the one on each default route, IPv4 and IPv6 (without an IPv4 route: whoever has the first address of a LAN), is asked in every protocol, all at once, and nothing is mapped. Takes
  * about 4 s where one of them does not answer. That a router answers does not mean that what it maps lets packets in: see `verify` of `mapPort`.
  * Rejects with TypeError for options that make no sense, and with the signal's reason.
  */

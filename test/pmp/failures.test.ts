@@ -21,6 +21,13 @@ it('of equals the first counts', () => {
   expect(all('ERR_MAPPING_REFUSED', 'ERR_MAPPING_REFUSED', 'ERR_MAPPING_REFUSED').message).toBe('pcp says')
 })
 
+it('where nobody answers it says of each protocol that it was tried, in the order of preference', () => {
+  const silent = (text: string): SallyportError => new SallyportError('ERR_MAPPING_UNAVAILABLE', text)
+  const error = mostTelling(new Map([['upnp', silent('no UPnP')] as const, ['pcp', silent('no PCP')] as const]))
+  expect(error.message).toBe('no PCP; no UPnP')
+  expect(error.report).toMatchObject([{ protocol: 'pcp' }, { protocol: 'upnp' }])
+})
+
 it('the report has what each protocol came to, and is JSON', () => {
   const { report, cause } = all('ERR_MAPPING_UNAVAILABLE', 'ERR_MAPPING_REFUSED', 'ERR_MAPPING_ANSWER')
   expect(JSON.parse(JSON.stringify(report))).toEqual([

@@ -91,7 +91,13 @@ function findingsOfTrial(router: RouterSurvey, trial: Trial | undefined, servers
   if (last === undefined) {
     const spoken = router.protocols.filter(speaks).map(({ protocol }) => protocolName(protocol))
     const why = trial.failure ?? 'it does not answer in time'
-    return [{ code: 'refused', text: `${router.router} speaks ${listed(spoken)}, but maps nothing for this machine: ${why}.` }]
+    // A router behind another NAT says so in one protocol only, often not in the one that was taken.
+    const lacks = router.protocols.flatMap((one) => (!one.answers && one.code === 'ERR_MAPPING_CAPACITY' ? [one] : []))[0]
+    const hint =
+      lacks === undefined
+        ? ''
+        : ` By ${protocolName(lacks.protocol)} it says: ${lacks.failure}. Then its connection is down, or another NAT stands behind it, your provider’s perhaps, which no setting of this router reaches.`
+    return [{ code: 'refused', text: `${router.router} speaks ${listed(spoken)}, but maps nothing for this machine: ${why}.${hint}` }]
   }
   if (last.verdict === 'proven') return [...worksOf(last), ...dead]
   return last.verdict === 'unproven' ? [unproven(last, servers), ...dead] : dead

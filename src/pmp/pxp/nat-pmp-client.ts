@@ -79,7 +79,8 @@ export class NatPmpClient implements MappingClient {
       memory: undefined,
     }
     if (request.exact !== true || external.port === externalPort) return grant
-    this.unmap(grant).catch(() => {}) // it ends with its lifetime
+    // Before anybody closes us, or asks for the port by another protocol. It ends with its lifetime at the latest.
+    await this.unmap(grant).catch(() => {})
     throw anotherPort(externalPort, external, this.uplink)
   }
 

@@ -105,7 +105,8 @@ export class PcpClient implements MappingClient {
     }
     if (grant.external.scope !== 'unspecified') this.#external = grant.external.withPort(0)
     if (!exact || grant.external.port === externalPort) return grant
-    this.unmap(grant).catch(() => {}) // it ends with its lifetime
+    // Before anybody closes us, or asks for the port by another protocol. It ends with its lifetime at the latest.
+    await this.unmap(grant).catch(() => {})
     throw anotherPort(externalPort, grant.external, this.uplink)
   }
 

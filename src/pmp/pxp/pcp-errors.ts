@@ -16,7 +16,8 @@ const MEANINGS: Readonly<Record<Refusal, readonly [ErrorCode, string]>> = {
   UNSUPP_OPTION: ['ERR_MAPPING_REFUSED', 'does not know an option of the request: `exact` and `allow` need one'],
   MALFORMED_OPTION: ['ERR_MAPPING_REFUSED', 'cannot read an option of the request'],
   NETWORK_FAILURE: ['ERR_MAPPING_CAPACITY', 'has no connection to the internet, or no address there yet'],
-  NO_RESOURCES: ['ERR_MAPPING_CAPACITY', 'has no room for another mapping'],
+  // The second is what miniupnpd means by it behind another NAT.
+  NO_RESOURCES: ['ERR_MAPPING_CAPACITY', 'has no room for another mapping, or no public address itself'],
   UNSUPP_PROTOCOL: ['ERR_MAPPING_REFUSED', 'does not map this transport protocol'],
   USER_EX_QUOTA: ['ERR_MAPPING_CAPACITY', 'gives this host no more mappings'],
   CANNOT_PROVIDE_EXTERNAL: ['ERR_MAPPING_PORT', 'cannot give the external port that was asked for'],

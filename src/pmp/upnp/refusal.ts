@@ -18,10 +18,27 @@ const CODES: ReadonlyMap<number, ErrorCode> = new Map([
   [729, 'ERR_MAPPING_PORT'],
 ])
 
+/** For people. */
+const WORDS: ReadonlyMap<number, string> = new Map([
+  [501, 'it failed there; routers say so that have no public address themselves'],
+  [603, 'out of memory'],
+  [606, 'not allowed'],
+  [701, 'no room for another pinhole'],
+  [702, 'the firewall is switched off'],
+  [703, 'pinholes are switched off'],
+  [718, 'another mapping has this port'],
+  [724, 'the external port has to be the internal one'],
+  [725, 'only mappings without an end are given'],
+  [728, 'no port is left for this host'],
+  [729, 'another way of mapping has this port'],
+])
+
 /** A fault as a SallyportError; anything else as it is. */
 export function refusalOf(error: unknown): unknown {
   if (!(error instanceof UpnpFault)) return error
-  return new SallyportError(CODES.get(error.code) ?? 'ERR_MAPPING_REFUSED', error.message, { cause: error })
+  const words = WORDS.get(error.code)
+  const message = words === undefined ? error.message : `${error.message} (${words})`
+  return new SallyportError(CODES.get(error.code) ?? 'ERR_MAPPING_REFUSED', message, { cause: error })
 }
 
 export function portTaken(port: number): SallyportError {

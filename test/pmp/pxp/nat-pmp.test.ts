@@ -78,8 +78,21 @@ describe('NAT-PMP', () => {
     scene.reply = (data, heard) => (data[1] === 1 && data[11] !== 0 ? give : server(data, heard))
     const error = await scene.lab.until(scene.natPmp.map(scene.request(5000, { exact: true })).catch((reason) => reason))
     expect(error).toMatchObject({ code: 'ERR_MAPPING_PORT' })
-    await scene.lab.run(10)
     expect(requests(scene).at(-1)).toBe('000100001388000000000000')
+  })
+
+  it('fails with another port only when that is deleted, also where the first deletion gets lost', async () => {
+    const scene = await serving()
+    const server = natPmpServer(scene)
+    const give = mappingAnswer({ internal: 5000, external: 5001 })
+    const isDeletion = (data: Uint8Array): boolean => data[1] === 1 && data[11] === 0
+    const deletions = (): number => scene.heard.filter(({ data }) => isDeletion(data)).length
+    scene.reply = (data, heard) => {
+      if (data[1] === 1 && !isDeletion(data)) return give
+      return isDeletion(data) && deletions() === 1 ? undefined : server(data, heard)
+    }
+    await scene.lab.until(scene.natPmp.map(scene.request(5000, { exact: true })).catch(() => {}))
+    expect(deletions()).toBe(2)
   })
 
   it('cannot say who may send in', async () => {

@@ -110,8 +110,16 @@ describe('PCP', () => {
     const scene = await serving({}, { external: 5001 })
     const error = await scene.lab.until(failure(scene.pxp.pcp.map(scene.request(5000, { exact: true }))))
     expect(error).toMatchObject({ code: 'ERR_MAPPING_PORT' })
-    await scene.lab.run(1)
     expect(requests(scene)[1]!.slice(8, 16)).toBe('00000000')
+  })
+
+  it('fails with another port only when that is deleted, also where the first deletion gets lost', async () => {
+    const scene = await serving()
+    const server = pcpServer(scene, { external: 5001 })
+    const deletions = (): number => requests(scene).filter((request) => request.slice(8, 16) === '00000000').length
+    scene.reply = (data, heard) => (hexOf(data).slice(8, 16) === '00000000' && deletions() === 1 ? undefined : server(data, heard))
+    await scene.lab.until(failure(scene.pxp.pcp.map(scene.request(5000, { exact: true }))))
+    expect(deletions()).toBe(2)
   })
 
   it('says with FILTER who may send in (RFC 6887 13.3)', async () => {

@@ -293,6 +293,12 @@ it.each([
   expect(await at.lab.until(failure(at.client.map(wanted(at))))).toBe(told)
 })
 
+it('a refusal says in words what its number means', async () => {
+  const at = await scene()
+  at.igd.faults.set('AddPortMapping', 728)
+  await expect(at.lab.until(at.client.map(wanted(at)))).rejects.toThrow(/UPnP error 728 \(no port is left for this host\)$/)
+})
+
 it('a mapping is deleted by its external port and its protocol; gone is deleted', async () => {
   const at = await scene()
   const grant = await at.lab.until(at.client.map(wanted(at, { transport: 'tcp', externalPort: 7000 })))
