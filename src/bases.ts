@@ -17,7 +17,8 @@ interface HostBaseOptions {
   /** What it is bound to. */
   readonly choices: readonly HostChoice[]
   readonly hidden: boolean
-  readonly passive: boolean
+  /** Makes it a passive one. */
+  readonly beside: HostBase | undefined
   readonly doubt: (base: HostBase) => void
 }
 
@@ -37,17 +38,17 @@ export class HostBase implements Base {
   readonly #doubt: (base: HostBase) => void
 
   constructor(options: HostBaseOptions) {
-    const { id, socket, choices, hidden, passive, doubt } = options
+    const { id, socket, choices, hidden, beside, doubt } = options
     const { local } = socket
     this.id = id
     this.hidden = hidden
-    this.passive = passive
+    this.passive = beside !== undefined
     this.#socket = socket
     this.#doubt = doubt
     this.address = local
-    this.rank = choices[0]?.rank ?? 0
+    this.rank = beside?.rank ?? choices[0]?.rank ?? 0
     this.addresses = choices.map(({ address }) => address.address.withPort(local.port))
-    this.links = choices.map(({ address }) => Prefix.around(address.address, address.prefixLength))
+    this.links = beside?.links ?? choices.map(({ address }) => Prefix.around(address.address, address.prefixLength))
   }
 
   send(data: Uint8Array, to: Address, report?: boolean, opener = false): boolean {
@@ -166,6 +167,11 @@ export class Bases {
     }
   }
 
+  /** Its end, and that of all that goes over it: another one can be opened. */
+  closePassive(beside: HostBase, reason: string): void {
+    this.#removePassive(beside, reason)
+  }
+
   close(): void {
     this.#closed = true
     this.#unwatch?.()
@@ -259,7 +265,7 @@ export class Bases {
   #make(socket: DatagramSocket, choices: readonly HostChoice[], beside: HostBase | undefined, lost: (reason: string) => void): HostBase {
     const { nextId, outlet, policy } = this.#options
     const hidden = policy?.offer === false
-    const base = new HostBase({ id: nextId(), socket, choices, hidden, passive: beside !== undefined, doubt: outlet.doubted })
+    const base = new HostBase({ id: nextId(), socket, choices, hidden, beside, doubt: outlet.doubted })
     socket.handle({
       datagram: (data, from) => outlet.datagram(base, data, from),
       sendFailed: (to, failure) => outlet.sendFailed(base, to, failure),

@@ -426,6 +426,7 @@ export class Traversal {
       bindings: () => this.#gatherer.bindings,
       relays: () => this.#relays.bases,
       openPassive: (base) => this.#bases.openPassive(base),
+      closePassive: (base) => this.#bases.closePassive(base, 'its mapping was gone for a while'),
       changed: (base, mapped) => this.#mappedChanged(base, mapped),
       settled: () => this.#checkGathered(),
     })

@@ -98,7 +98,8 @@ export class MappingProver {
         build: (id) => this.#writer.start('success', Method.Binding, id).address(Attribute.XorMappedAddress, target).fingerprint().finish(),
         send: (data) => void relay.send(data, target, true),
         schedule: SCHEDULE,
-        accept: (_message, from, at) => at === base && from.sameIp(relay.address),
+        // From wherever: a relay may send from another address than it tells, and who knows the transaction id has seen the packet.
+        accept: (_message, _from, at) => at === base,
         done: (outcome) => {
           if (outcome.kind === 'response') finish({ kind: 'arrived', at: target })
           else this.#whenAlive(relay, (alive) => finish({ kind: alive ? 'silent' : 'unable' }))

@@ -26,6 +26,8 @@ export interface PortMappedOptions<B extends Base> {
   readonly relays: () => readonly RelayBase[]
   /** A passive base beside another; undefined when there is none to be had. */
   readonly openPassive: (beside: B) => Promise<B | undefined>
+  /** Ends it, which comes back as `removeBase`. */
+  readonly closePassive: (beside: B) => void
   /** What `mapped` says of the base is new. */
   readonly changed: (base: B, mapped: readonly MappedAddress[]) => void
   /** `pending` is false from now on. */
@@ -67,6 +69,8 @@ export interface MappingStatus {
 /** Where a lease's port is. */
 interface Place<B extends Base> {
   readonly base: B
+  /** Of the lease, when it was proven last; undefined while it has not been. */
+  remade?: number
   /** The base whose answers from servers tell of the NAT: the same, or the one beside which a passive one was opened. */
   readonly seenFrom: B
 }
@@ -194,6 +198,7 @@ export class PortMappedGatherer<B extends Base> {
     const place = this.#leases.get(lease)
     if (place === undefined) return
     if (this.#needsAnother(lease, place)) void this.#double(lease, place)
+    else if (this.#isSpoilt(lease, place)) this.#options.closePassive(place.seenFrom)
     else this.#options.changed(place.base, this.#mappedOf(lease, place))
     if (this.#waiting !== undefined && [...this.#leases.keys()].every(({ settled }) => settled)) this.#settle()
   }
@@ -203,6 +208,17 @@ export class PortMappedGatherer<B extends Base> {
     if (grant === undefined || grant.internal.family === 6 || base !== seenFrom || this.#doubled.has(base)) return false
     const seen = this.#seenOf(seenFrom)
     return seen.length > 0 && !targetsOf(grant, seen).some((target) => seen.some(({ key }) => key === target.key))
+  }
+
+  /**
+   * The mapping was gone for a while: what a session went on sending from the passive socket got a mapping of its own by the NAT, and answers would
+   * leave by that one for as long as it lives. A fresh socket has none.
+   */
+  #isSpoilt({ external, remade }: Lease, place: Place<B>): boolean {
+    if (place.base === place.seenFrom) return false
+    if (place.remade !== undefined && (external === undefined || remade !== place.remade)) return true
+    if (external !== undefined) place.remade = remade
+    return false
   }
 
   async #double(lease: Lease, { base }: Place<B>): Promise<void> {

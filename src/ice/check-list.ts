@@ -59,7 +59,11 @@ export class CheckList {
     const known = this.find(local.base, to)
     if (known !== undefined) {
       known.abandonedSince = Number.POSITIVE_INFINITY
-      if (known.remote.type === 'prflx' ? remote.type !== 'prflx' : known.remote.trial !== remote.trial) {
+      const isLearnt = known.remote.type === 'prflx'
+      // Withdrawn while it worked, and offered again: what it came to meanwhile says nothing any more.
+      const isBack = !isLearnt && known.remote !== remote && known.remote.address.equals(remote.address)
+      if (isBack) known.offeredAgain()
+      if (remote.type !== 'prflx' && (isLearnt || isBack)) {
         known.remote = remote
         known.reprioritise(controlling)
         this.#order(this.#pairs)

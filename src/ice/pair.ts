@@ -136,6 +136,15 @@ export class Pair {
     this.consentAt = Number.POSITIVE_INFINITY
   }
 
+  /** The peer had withdrawn the address, and offers it again. */
+  offeredAgain(): void {
+    this.suspect = false
+    if (this.state !== 'failed') return
+    this.state = 'waiting'
+    this.reason = undefined
+    this.unanswered = 0
+  }
+
   reprioritise(controlling: boolean): void {
     this.priority = priorityOf(this.local, this.remote, controlling)
   }

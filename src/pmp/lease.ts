@@ -13,6 +13,8 @@ import type { Router } from './router.ts'
 
 /** Milliseconds between looks at a mapping that stands: is it still forwarding, is the router's clock still the same? */
 const WATCH_INTERVAL = 60_000
+/** Milliseconds that a proof is good for while nobody is there to repeat it: routers stop forwarding now and then, and do not say so. */
+const PROOF_LIFETIME = 600_000
 /** Milliseconds between looks that doubts bring about, at least. */
 const DOUBT_INTERVAL = 5_000
 /** Milliseconds until the routers are asked again when none had a mapping to give, doubling. */
@@ -66,6 +68,8 @@ export class Lease {
   #retryAfter = RETRY_FIRST
   #doubtedAt = Number.NEGATIVE_INFINITY
   #hurriedAt = Number.NEGATIVE_INFINITY
+  #provenAt = Number.NEGATIVE_INFINITY
+  #remade = 0
   /** Protocols whose mappings did not forward, in this round of asking. */
   readonly #dead = new Map<MappingProtocol, SallyportError>()
   /** Whatever was awaited for an earlier one is not news any more. */
@@ -94,6 +98,11 @@ export class Lease {
 
   get proof(): Proof['kind'] {
     return this.#proof.kind
+  }
+
+  /** How often the router had forgotten it, and it was made again. */
+  get remade(): number {
+    return this.#remade
   }
 
   /** The proof was tried for what is granted now, whatever it came to. */
@@ -327,8 +336,12 @@ export class Lease {
       this.#replace()
       return
     }
-    // Who cannot look has nothing to say against what was seen.
-    if (proof.kind === 'proven') this.#proof = proof
+    const now = this.#options.timers.now()
+    // Who cannot look has nothing to say against what was seen, for a while.
+    if (proof.kind === 'proven') {
+      this.#proof = proof
+      this.#provenAt = now
+    } else if (now > this.#provenAt + PROOF_LIFETIME) this.#proof = proof
     this.#judged = true
     this.#retryAfter = RETRY_FIRST
     this.#tell()
@@ -392,6 +405,7 @@ export class Lease {
     const again = this.#again
     this.#again = false
     this.#stale = false
+    if (renewal.lost) this.#remade++
     this.#granted(grant, same)
     if (again) void this.#renew()
   }

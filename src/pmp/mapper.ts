@@ -12,6 +12,8 @@ import { findUplinks, uplinkKey } from './uplinks.ts'
 
 /** Milliseconds: a default route may change where no address does. */
 const ROUTE_INTERVAL = 60_000
+/** Uplinks whose nonces are remembered. */
+const MOST_UPLINKS = 64
 /** Milliseconds that deleting may take when somebody waits for it. */
 const FAREWELL = 1_000
 
@@ -44,6 +46,8 @@ export class PortMapper {
   #routers: ReadonlyMap<string, Router> = new Map()
   /** Those that are not the way out any more, until what they granted is deleted. */
   readonly #left = new Map<string, Router>()
+  /** By uplink, the one that was left last at the end: who comes back finds what could not be deleted. */
+  readonly #nonces = new Map<string, Map<string, Uint8Array>>()
   readonly #leases = new Map<string, Lease>()
   #updating: Promise<void> = Promise.resolve()
   #routeTimer: Timer | undefined
@@ -194,10 +198,19 @@ export class PortMapper {
       uplink,
       terms,
       openClients,
+      nonces: this.#noncesFor(uplinkKey(uplink)),
       restarted: (client: MappingClient) => {
         for (const lease of this.leases) lease.restarted(client)
       },
     })
+  }
+
+  #noncesFor(key: string): Map<string, Uint8Array> {
+    const nonces = this.#nonces.get(key) ?? new Map<string, Uint8Array>()
+    this.#nonces.delete(key)
+    this.#nonces.set(key, nonces)
+    for (const oldest of this.#nonces.keys()) if (this.#nonces.size > MOST_UPLINKS) this.#nonces.delete(oldest)
+    return nonces
   }
 
   #routerFor({ request: { internal } }: Lease): Router | undefined {

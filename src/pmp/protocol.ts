@@ -81,4 +81,9 @@ export interface MappingClientOptions {
   readonly uplink: Uplink
   /** The router has lost its mappings or says so (its epoch went back, it announced a restart): they have to be asked for again. */
   readonly restarted: (client: MappingClient) => void
+  /**
+   * What shows the router that a mapping is ours, for those that may not be deleted yet: PCP's nonces, which are to outlive the client. Who comes
+   * back to a router after a while elsewhere finds the old mapping still there. Kept by the client itself by default.
+   */
+  readonly nonces?: Map<string, Uint8Array>
 }

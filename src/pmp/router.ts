@@ -13,6 +13,7 @@ export interface RouterOptions {
   readonly terms: MappingTerms
   readonly openClients: OpenClients
   readonly restarted: (client: MappingClient) => void
+  readonly nonces: Map<string, Uint8Array>
 }
 
 export class Router {
@@ -29,8 +30,8 @@ export class Router {
 
   /** Rejects with SallyportError `ERR_BIND`; asked again, it tries again. */
   async clients(): Promise<readonly MappingClient[]> {
-    const { network, timers, uplink, terms, openClients, restarted } = this.#options
-    const opening = this.#clients ?? openClients({ network, timers, uplink, restarted }, terms)
+    const { network, timers, uplink, terms, openClients, restarted, nonces } = this.#options
+    const opening = this.#clients ?? openClients({ network, timers, uplink, restarted, nonces }, terms)
     this.#clients = opening
     try {
       const clients = await opening

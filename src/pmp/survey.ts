@@ -71,7 +71,7 @@ export async function surveyRouters(network: Network, options: SurveyOptions = {
   asking?.(uplinks.map(({ router }) => router.host))
   const timers = new Timers(network.clock)
   const routers = uplinks.map(
-    (uplink) => new Router({ network, timers, uplink, openClients, terms: MAPPING_DEFAULTS, restarted: () => {} }),
+    (uplink) => new Router({ network, timers, uplink, openClients, terms: MAPPING_DEFAULTS, restarted: () => {}, nonces: new Map() }),
   )
   const end = (): void => {
     for (const router of routers) router.close()

@@ -156,6 +156,25 @@ describe('C24 a full check list', () => {
 })
 
 describe('a candidate that is withdrawn', () => {
+  it('while it worked, and is offered again after it failed, is checked again, and can be withdrawn again', () => {
+    const solo = new Solo()
+    let answers = true
+    solo.onCheck = (sent) => void (answers && solo.clock.wake(solo.now + 20, () => void solo.answer(sent)))
+    solo.start([remote('192.0.2.1')])
+    solo.run(1_000)
+    for (let i = 0; i < 2; i++) {
+      expect(solo.pair('192.0.2.1')?.valid).toBe(true)
+      answers = false
+      solo.tell((agent, now) => agent.withdrawRemotes([], now))
+      solo.run(5_000)
+      expect(solo.pair('192.0.2.1')?.state).toBe('failed')
+      answers = true
+      solo.tell((agent, now) => agent.addRemotes([remote('192.0.2.1')], now))
+      solo.run(1_000)
+    }
+    expect(solo.pair('192.0.2.1')?.valid).toBe(true)
+  })
+
   it('C81 and offered again is tried like a new one', () => {
     const solo = new Solo().start([remote('192.0.2.1'), remote('192.0.2.2')])
     solo.run(100)

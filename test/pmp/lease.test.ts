@@ -227,12 +227,13 @@ describe('renewal', () => {
     let tried = 0
     const at = await leased({
       speaks: ['pcp'],
+      lifetime: 10 * MINUTE,
       prove: () => {
         tried++
         return tried === 1 ? 'proven' : 'unknown'
       },
     })
-    await at.lab.run(1.3 * HOUR)
+    await at.lab.run(7 * MINUTE)
     expect(told(at.lease)).toBe('203.0.113.9:5000 by pcp, proven')
     at.router.ip = '203.0.113.10'
     await at.lab.run(2 * MINUTE)

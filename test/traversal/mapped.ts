@@ -16,7 +16,7 @@ import {
 import '../../src/pmp/pxp/index.ts'
 import { loadXml } from '../../src/pmp/upnp/index.ts'
 import { SERVER, serveStun } from './meeting.ts'
-import { serveRelay, turn } from './relays.ts'
+import { type ServedRelay, serveRelay, turn } from './relays.ts'
 
 export const PROTOCOLS = ['pcp', 'nat-pmp', 'upnp'] as const satisfies readonly PortMappingProtocol[]
 
@@ -34,6 +34,8 @@ export interface Home {
   readonly lab: Lab
   readonly router: Router
   readonly host: LabHost
+  /** Undefined where a home was made by hand. */
+  readonly relay?: ServedRelay
 }
 
 /** A host behind a router, a STUN server, and a relay at `relay`. */
@@ -41,9 +43,9 @@ export async function home(portMapping: PortMappingOptions | boolean, nat: NatPr
   await loadXml()
   const lab = newLab({ seed })
   await serveStun(lab)
-  await serveRelay(lab, 'relay')
+  const relay = await serveRelay(lab, 'relay')
   const router = lab.router('home', { nat, portMapping })
-  return { lab, router, host: lab.host('a', { behind: router }) }
+  return { lab, router, relay, host: lab.host('a', { behind: router }) }
 }
 
 export function traverse(host: LabHost, options: TraversalOptions = {}): Promise<Traversal> {

@@ -1,9 +1,10 @@
 /** Port mapping under attack and in bad luck: what must not be believed, what must not be lost, and what must not be told. */
 import { afterEach, describe, expect, it } from 'vitest'
-import type { Traversal } from '../../src/index.ts'
+import { createTraversal, type Traversal } from '../../src/index.ts'
 import { Address } from '../../src/net/index.ts'
 import { Attribute, Message, MessageWriter, Method } from '../../src/stun/index.ts'
-import { expectNoDeadCandidate, type Home, home, mappedAt, speaking, traverse } from './mapped.ts'
+import { CountingNetwork, NOTHING_LEFT } from './counting-network.ts'
+import { expectNoDeadCandidate, type Home, home, mappedAt, PROTOCOLS, speaking, traverse } from './mapped.ts'
 import { join, makePeer, meet, type Peer, SERVER } from './meeting.ts'
 import { turn } from './relays.ts'
 
@@ -119,22 +120,17 @@ describe('a server that claims another address', () => {
 })
 
 describe('roaming', () => {
-  it.for(['pcp', 'nat-pmp', 'upnp'] as const)('%s: back at a router that still has the mapping, it is there again', async (protocol) => {
-    const at = await home(speaking([protocol]))
-    const traversal = await start(at)
+  it.for(PROTOCOLS)('%s: back with the same address at a router that still has the mapping, it is there again', async (protocol) => {
+    const at = await home(speaking([protocol]), 'portRestricted')
+    const traversal = await start(at, { port: 4_000 })
     await at.lab.run(3_000)
     const office = at.lab.router('office', { nat: 'portRestricted' })
+    const addresses = at.host.addresses.map(({ ip }) => ip)
     for (let i = 0; i < 3; i++) {
       at.host.moveTo(office)
       await at.lab.run(60_000)
-      at.host.moveTo(at.router)
+      at.host.moveTo(at.router, { addresses })
       await at.lab.run(60_000)
-      console.log(
-        protocol,
-        at.host.addresses.map(String),
-        at.router.portMapping?.mappings.map((m) => `${m.internal}→${m.external}`),
-        mapping(traversal),
-      )
       expect(mapping(traversal).proven).toBe(mappedAt(at.router, traversal) ?? 'nothing')
     }
   })
@@ -152,6 +148,25 @@ describe('hidden hosts', () => {
         await at.lab.until(Promise.all([a.session.ready, b.session.ready]))
         await at.lab.run(70_000)
         expect(signals.join() + traversal.status().candidates.join()).not.toContain('192.168.')
+      }
+  })
+})
+
+describe('close', () => {
+  it.for([0, 1, 2, 5, 30, 90, 130, 210, 700, 4_000, 8_000])('after %i ms: within a second, and nothing is left', async (time) => {
+    for (const faults of [{}, { silent: true }, { ghost: true }, { delay: 2_000 }])
+      for (const nat of ['portRestricted', 'symmetricRandom'] as const) {
+        const at = await home({ faults }, nat)
+        const network = new CountingNetwork(at.host)
+        const traversal = await at.lab.until(createTraversal({ network, servers: [SERVER, turn('relay')], portMapping: true }))
+        await at.lab.run(time)
+        const from = at.lab.clock.now()
+        await at.lab.until(traversal.close())
+        expect(at.lab.clock.now() - from).toBeLessThanOrEqual(1_000)
+        expect(network.left).toEqual(NOTHING_LEFT)
+        const { sends } = network
+        await at.lab.run(60_000)
+        expect({ ...network.left, sends: network.sends }).toEqual({ ...NOTHING_LEFT, sends })
       }
   })
 })

@@ -35,6 +35,16 @@ async function timeUntil({ lab }: Home, within: number, isSo: () => boolean): Pr
   return lab.clock.now() - from
 }
 
+/** Calls every 20 ms, until it is told to stop. */
+function setTalking({ lab }: Home, talk: () => void): () => void {
+  let stop = lab.after(20, again)
+  function again(): void {
+    talk()
+    stop = lab.after(20, again)
+  }
+  return () => stop()
+}
+
 /** Nothing is left on the router by whoever was closed. */
 afterEach(async () => {
   for (const { traversal, at } of open.splice(0)) {
@@ -85,7 +95,7 @@ describe.for(PROTOCOLS)('%s alone', (protocol) => {
     at.router.portMapping?.set({ ghost: true })
     expect(await timeUntil(at, 75_000, () => mapping(traversal).proven === undefined)).toBeDefined()
     expect(candidates(traversal)).not.toContain(` ${proven?.split(':')[1]} typ srflx`)
-    await at.lab.run(10_000)
+    await at.lab.run(20_000)
     expect(mapping(traversal).state).toBe('none')
     at.router.portMapping?.set({ ghost: false })
     expect(await timeUntil(at, 130_000, () => mapping(traversal).proven !== undefined)).toBeDefined()
@@ -367,6 +377,52 @@ describe('behind two NATs', () => {
 })
 
 describe('life', () => {
+  it.for(['ghost', 'reboot'] as const)('hard × hard over a mapping that is gone for a while (%s): direct again', async (what) => {
+    const at = await home(true)
+    const { lab, router } = at
+    const traversal = await start(at)
+    const a = meet('a', traversal, 'b')
+    const b = await lab.until(
+      makePeer(lab.host('b', { behind: lab.router('other', { nat: 'symmetricRandom' }) }), 'a', { servers: [SERVER, turn('relay')] }),
+    )
+    join(lab, a, b)
+    const kinds = (): readonly unknown[] => [a.session.path?.kind, b.session.path?.kind]
+    const isDirect = (): boolean => kinds().every((kind) => kind === 'direct')
+    expect(await timeUntil(at, 5_000, isDirect)).toBeDefined()
+    const chatter = setTalking(at, () => {
+      a.session.send(new Uint8Array(10))
+      b.session.send(new Uint8Array(10))
+    })
+    if (what === 'ghost') {
+      router.portMapping?.set({ ghost: true })
+      await lab.run(100_000)
+      expect(kinds()).toEqual(['relay', 'relay'])
+      router.portMapping?.set({ ghost: false })
+      expect(await timeUntil(at, 200_000, isDirect)).toBeDefined()
+    } else {
+      router.reboot()
+      await lab.run(1_500)
+      expect(await timeUntil(at, 10_000, isDirect)).toBeDefined()
+      await lab.run(30_000)
+      expect(kinds()).toEqual(['direct', 'direct'])
+    }
+    chatter()
+    await lab.until(b.traversal.close())
+  })
+
+  it('a proof is good for ten minutes where nobody is left to repeat it', async () => {
+    const at = await home(true, 'portRestricted')
+    const traversal = await start(at)
+    await at.lab.run(2_000)
+    expect(mapping(traversal).proven).toBeDefined()
+    await at.relay?.relay.close()
+    await at.lab.run(300_000)
+    expect(mapping(traversal).proven).toBeDefined()
+    at.router.portMapping?.set({ ghost: true })
+    await at.lab.run(400_000)
+    expect(mapping(traversal)).toMatchObject({ state: 'mapped', proven: undefined })
+  })
+
   it('one mapping serves all sessions of a traversal', async () => {
     const at = await home(true)
     const traversal = await start(at)
@@ -421,6 +477,18 @@ describe('life', () => {
       expect(times[1]).toBe(times[0])
     },
   )
+
+  it('a router that answers is asked once in each protocol, not again because the traversal has opened', async () => {
+    const at = await home(true, 'portRestricted')
+    const asked: string[] = []
+    at.lab.filter(({ host, to, data }) => {
+      if (host === 'a' && to.port === 5351) asked.push(data[0] === 2 ? 'pcp' : 'nat-pmp')
+      return undefined
+    })
+    await start(at)
+    await at.lab.run(5_000)
+    expect(asked.sort()).toEqual(['nat-pmp', 'pcp'])
+  })
 
   it('without portMapping no router is asked, and nothing is listened for', async () => {
     const at = await home(true)

@@ -69,11 +69,11 @@ class RouterSocket implements Pxp {
   #closed = false
 
   constructor(options: PxpOptions, socket: DatagramSocket) {
-    const { network, timers, uplink, restarted } = options
+    const { network, timers, uplink, restarted, nonces } = options
     this.#socket = socket
     this.#server = uplink.router.withPort(SERVER_PORT)
     const send = (data: Uint8Array): void => void socket.send(data, this.#server, true)
-    this.pcp = new PcpClient({ timers, random: network.random, uplink, send, restarted, closed: () => this.#release('pcp') })
+    this.pcp = new PcpClient({ timers, random: network.random, uplink, nonces, send, restarted, closed: () => this.#release('pcp') })
     if (uplink.router.family === 4) {
       const again = (client: MappingClient): void => {
         this.pcp.forgetRefusals()

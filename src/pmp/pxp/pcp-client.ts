@@ -32,10 +32,14 @@ export interface PcpOptions {
   readonly timers: Timers
   readonly random: Random
   readonly uplink: Uplink
+  readonly nonces: Map<string, Uint8Array> | undefined
   readonly send: (data: Uint8Array) => void
   readonly restarted: (client: MappingClient) => void
   readonly closed: () => void
 }
+
+/** Mappings whose nonces are remembered: many more than one program has at one router. */
+const MOST_NONCES = 1_024
 
 /** `Grant.memory` of this client; survives JSON. */
 export interface PcpMemory {
@@ -51,7 +55,7 @@ export class PcpClient implements MappingClient {
   readonly #epoch = new Epoch(pcpEpochRule)
   readonly #refusals = new Refusals()
   /** By transport and internal port, from the first request until the deletion is confirmed. */
-  readonly #nonces = new Map<string, Uint8Array>()
+  readonly #nonces: Map<string, Uint8Array>
   /** As the last grant said. */
   #external: Address | undefined
   #sent = false
@@ -62,6 +66,7 @@ export class PcpClient implements MappingClient {
 
   constructor(options: PcpOptions) {
     this.#options = options
+    this.#nonces = options.nonces ?? new Map()
     this.uplink = options.uplink
     const send = (data: Uint8Array): void => {
       this.#sent = true
@@ -238,7 +243,10 @@ export class PcpClient implements MappingClient {
     const key = keyOf(transport, port)
     const memory = grant?.memory as PcpMemory | undefined
     const nonce = nonceOf(memory?.nonce) ?? this.#nonces.get(key) ?? this.#options.random.bytes(NONCE_LENGTH)
+    // The last ones: ports that are not used any more are given up one day, deleted or not.
+    this.#nonces.delete(key)
     this.#nonces.set(key, nonce)
+    for (const oldest of this.#nonces.keys()) if (this.#nonces.size > MOST_NONCES) this.#nonces.delete(oldest)
     return nonce
   }
 
