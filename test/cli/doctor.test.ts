@@ -183,6 +183,25 @@ describe('the doctor', () => {
     ])
   })
 
+  it('tells what a router that maps nothing lacks, as it says in one protocol alone', async () => {
+    const { facts } = await examineHome({ faults: { refused: true } })
+    const failure = '192.168.1.1 has no public address'
+    const routers = facts.routers.map((router) => ({
+      ...router,
+      protocols: router.protocols.map((one) =>
+        one.protocol === 'nat-pmp'
+          ? { protocol: one.protocol, answers: false as const, ms: 1, code: 'ERR_MAPPING_CAPACITY' as const, failure }
+          : one,
+      ),
+    }))
+    const [found] = findingsOf({ ...facts, routers })
+    expect(found).toMatchObject({
+      code: 'refused',
+      text: expect.stringMatching(/ By NAT-PMP it says: 192\.168\.1\.1 has no public address\. Then .*another NAT/),
+    })
+    expect(findingsOf(facts)[0]?.text).not.toContain('it says')
+  })
+
   it('keeps what a router says of itself off the terminal', async () => {
     const section = await examineHome(speaking(['upnp'], { upnp: { connections: [{ status: 'Down' }] } }), [])
     const [router] = section.facts.routers
