@@ -25,7 +25,7 @@ export interface TraversalOptions {
   readonly portMapping?: boolean | PortMappingPolicy
   /** Which addresses of this machine are offered. */
   readonly hosts?: HostPolicy
-  /** The UDP port to use; any free one by default. */
+  /** The UDP port to use; any free one by default. What a router maps behind a hard NAT has another socket, on any free port. */
   readonly port?: number
   /**
    * A bound socket to use instead of our own. A node:dgram socket stays the caller's: datagrams that are neither ours nor a session's go to
