@@ -52,6 +52,30 @@ describe('a peer that signals addresses of third parties', () => {
     expect(total).toBe(640)
   })
 
+  it('no more to what it calls its mapped addresses than to any of its others', async () => {
+    const lines = (n: number, ip: (i: number) => string): readonly string[] =>
+      Array.from({ length: 8 }, (_, i) => line(ip(i), 5000 + n * 8 + i, i, 'srflx raddr 0.0.0.0 rport 9'))
+    for (const ip of [victim, () => victim(1)]) {
+      const as = (what: (n: number) => Partial<Signal>) =>
+        attack(async (session, lab) => {
+          for (let n = 0; n < 20; n++) {
+            session.signal(own(n + 1, [], what(n)))
+            await lab.run(1_000)
+          }
+          await lab.run(300_000)
+        })
+      const trials = await as((n) => ({ trials: lines(n, ip) }))
+      expect(trials).toEqual(await as((n) => ({ candidates: lines(n, ip) })))
+      expect(trials.total).toBeGreaterThan(50)
+    }
+    const tooMany = await attack(async (session, lab) => {
+      const trials = Array.from({ length: 9 }, (_, i) => line(victim(i), 5000, i, 'srflx raddr 0.0.0.0 rport 9'))
+      expect(session.signal(own(1, [], { trials }))).toBe(false)
+      await lab.run(60_000)
+    })
+    expect(tooMany.total).toBe(0)
+  })
+
   it('10,000 in one signal are none', async () => {
     const { total } = await attack(async (session, lab) => {
       const candidates = Array.from({ length: 10_000 }, (_, i) => line(victim(i), 5000, i))
