@@ -14,7 +14,8 @@ import { Address, Timers } from '../../dist/net/index.js'
 import { openPxp } from '../../dist/pmp/pxp/index.js'
 import { join } from '../scene/attributes.js'
 import { Desk } from '../scene/desk.js'
-import { recordMutations, recordsOf } from '../scene/records.js'
+import { recordMutations } from '../scene/records.js'
+import { StagedTarget } from '../scene/staged-target.js'
 
 /** Flags of a record's second byte: nonce, protocol and ports are those of a request that was sent; time has gone on before it comes. */
 export const FITTING = 1
@@ -273,46 +274,12 @@ function changeAnswer(data, random, other) {
   return copy
 }
 
-class PxpTarget {
-  name = 'pxp'
-  longest = 2_000
-  /** @type {readonly Uint8Array[]} */
-  dictionary = []
-  mutations = recordMutations(8, [0, FITTING, FITTING | LATER, FITTING | MUCH_LATER], changeAnswer)
-  stale = true
-  /** By the three bits that choose. @type {(Stage | undefined)[]} */
-  #stages = Array.from({ length: 8 }, () => undefined)
-  /** @type {Stage | undefined} */
-  #changed
-
-  async prepare() {
-    for (const [i, stage] of this.#stages.entries()) {
-      if (stage !== undefined) continue
-      const fresh = new Stage(i & 3, i & IPV6 ? 6 : 4)
-      await fresh.open()
-      this.#stages[i] = fresh
-    }
-    this.stale = false
-  }
-
-  /** @param {Uint8Array} input */
-  run(input) {
-    const choice = (input[0] ?? 0) & 7
-    const stage = /** @type {Stage} */ (this.#stages[choice])
-    for (const record of recordsOf(input)) stage.take(record)
-    if (!stage.changed) return
-    this.#stages[choice] = undefined
-    this.#changed = stage
-    this.stale = true
-  }
-
-  async settle() {
-    await this.#changed?.finish()
-    this.#changed = undefined
-  }
-}
-
 /** @returns {import('../engine/fuzzer.js').Target} */
 export function pxp() {
-  return new PxpTarget()
+  const mutations = recordMutations(8, [0, FITTING, FITTING | LATER, FITTING | MUCH_LATER], changeAnswer)
+  return new StagedTarget('pxp', mutations, async (choice) => {
+    const stage = new Stage(choice & 3, choice & IPV6 ? 6 : 4)
+    await stage.open()
+    return stage
+  })
 }

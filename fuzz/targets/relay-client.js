@@ -13,8 +13,8 @@ import { Address, Timers } from '../../dist/net/index.js'
 import { RelayClient } from '../../dist/relay/index.js'
 import { Attribute, MessageWriter, parseServerUri } from '../../dist/stun/index.js'
 import { Desk } from '../scene/desk.js'
-import { recordsOf } from '../scene/records.js'
 import { find, INTEGRITY, integrity, isMessage, LENGTH, seal, uint16 } from '../scene/seal.js'
+import { StagedTarget } from '../scene/staged-target.js'
 import { ANSWER, keyOf, MUTATIONS } from '../scene/turn.js'
 
 const SERVER = Address.of('9.9.9.9', 3478)
@@ -183,46 +183,11 @@ class Stage {
   }
 }
 
-class RelayClientTarget {
-  name = 'relay-client'
-  longest = 2_000
-  /** @type {readonly Uint8Array[]} */
-  dictionary = []
-  mutations = MUTATIONS
-  stale = true
-  /** By the three bits that choose. @type {(Stage | undefined)[]} */
-  #stages = Array.from({ length: 8 }, () => undefined)
-  /** @type {Stage | undefined} */
-  #changed
-
-  async prepare() {
-    for (const [i, stage] of this.#stages.entries()) {
-      if (stage !== undefined) continue
-      const fresh = new Stage(i & 3, (i & 4) !== 0)
-      await fresh.open()
-      this.#stages[i] = fresh
-    }
-    this.stale = false
-  }
-
-  /** @param {Uint8Array} input */
-  run(input) {
-    const choice = (input[0] ?? 0) & 7
-    const stage = /** @type {Stage} */ (this.#stages[choice])
-    for (const record of recordsOf(input)) stage.take(record)
-    if (!stage.changed) return
-    this.#stages[choice] = undefined
-    this.#changed = stage
-    this.stale = true
-  }
-
-  async settle() {
-    await this.#changed?.finish()
-    this.#changed = undefined
-  }
-}
-
 /** @returns {import('../engine/fuzzer.js').Target} */
 export function relayClient() {
-  return new RelayClientTarget()
+  return new StagedTarget('relay-client', MUTATIONS, async (choice) => {
+    const stage = new Stage(choice & 3, (choice & 4) !== 0)
+    await stage.open()
+    return stage
+  })
 }
