@@ -131,7 +131,8 @@ export class Traversal {
         updated: () => {
           this.#gatherer.refresh()
           this.#relays.networkChanged()
-          this.#mapped?.networkChanged()
+          // The first time it is the network that the mappings were just asked for in.
+          if (this.#opened) this.#mapped?.networkChanged()
           for (const [server, timer] of this.#lookups) {
             timer.cancel()
             this.#resolve(server, LOOKUP_FIRST)

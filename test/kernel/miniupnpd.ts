@@ -23,8 +23,8 @@ export const PORT_MAPPING: Requirements = {
 const DEVICE = 'lan'
 const HTTP_PORT = 5000
 const UUID = '7a1b54a0-0000-4000-8000-000000000001'
-/** Milliseconds. It takes some tens. */
-const START = 5_000
+/** Milliseconds. It takes some tens, where the machine has time. */
+const START = 20_000
 const CHAINS = ['miniupnpd', 'prerouting_miniupnpd', 'postrouting_miniupnpd'] as const
 
 export interface MiniupnpdOptions {

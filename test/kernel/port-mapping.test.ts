@@ -72,6 +72,15 @@ describe('port mapping on a real router', requires(NEEDS), () => {
       await until(async () => (await daemon.openings()).length === 0)
     })
 
+    it.concurrent('has renewed a pinhole by PCP leaves none behind either', async () => {
+      const { host, daemon } = await mappedHome('renewed', { upnp: false, lifetimes: [1, 8] })
+      const peer = map(host, { family: 6 })
+      await peer.mapped()
+      await delay(6_000)
+      expect(await daemon.openings()).toEqual([opening(host, 6)])
+      await leave(peer, daemon)
+    })
+
     it.concurrent.for(['SIGTERM', 'SIGINT'] as const)('is ended by %s takes its mapping with it where it said so', async (signal) => {
       const { host, daemon } = await mappedHome(signal.toLowerCase())
       const peer = map(host, { releaseOnExit: true })
@@ -98,7 +107,7 @@ describe('port mapping on a real router', requires(NEEDS), () => {
       { via: 'pcp', family: 4, options: { upnp: false, pxp: 'pcp' } },
       { via: 'nat-pmp', family: 4, options: { upnp: false, pxp: 'nat-pmp' } },
       { via: 'upnp', family: 4, options: { pxp: false } },
-      { via: 'pcp', family: 6, options: { upnp: false } },
+      { via: 'pcp', family: 6, options: { upnp: false, lifetimes: [1, 86_400] } },
       { via: 'upnp', family: 6, options: { pxp: false } },
     ]
     it.concurrent.for(PROTOCOLS)(
@@ -204,8 +213,8 @@ describe('port mapping on a real router', requires(NEEDS), () => {
 
   describe('IPv6 pinholes', () => {
     const CASES: readonly { name: string; via: string; options: MiniupnpdOptions; linkLocal: boolean }[] = [
-      { name: 'PCP', via: 'pcp', options: { upnp: false }, linkLocal: false },
-      { name: 'PCP at a link-local address', via: 'pcp', options: { upnp: false }, linkLocal: true },
+      { name: 'PCP', via: 'pcp', options: { upnp: false, lifetimes: [1, 8] }, linkLocal: false },
+      { name: 'PCP at a link-local address', via: 'pcp', options: { upnp: false, lifetimes: [1, 8] }, linkLocal: true },
       { name: 'UPnP IGDv2', via: 'upnp', options: { pxp: false }, linkLocal: false },
       { name: 'UPnP IGDv2 at a link-local address', via: 'upnp', options: { pxp: false }, linkLocal: true },
     ]
@@ -245,6 +254,9 @@ describe('port mapping on a real router', requires(NEEDS), () => {
 
   async function leave(peer: MappingPeer, daemon: Miniupnpd): Promise<void> {
     expect(await peer.end(), peer.account).toBe(0)
+    // miniupnpd 2.3.1 forgets whose pinhole it is when PCP asks for it again: such a one can only be given the shortest lease.
+    const pinholes = (await daemon.openings()).some(({ external: { ip } }) => ip !== undefined)
+    if (pinholes) await until(async () => (await daemon.openings()).length === 0)
     expect(await daemon.rules()).toEqual([])
   }
 })
