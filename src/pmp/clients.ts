@@ -6,7 +6,8 @@ import type { OpenClients } from './router.ts'
 /** PCP and NAT-PMP share a socket, which goes with the last of them. NAT-PMP is for IPv4 alone (RFC 6886 1). */
 export const openClients: OpenClients = async (options, { protocols, description }) => {
   const wanted = new Set(protocols)
-  const pxp = wanted.has('pcp') || wanted.has('nat-pmp') ? await openPxp(options) : undefined
+  const pxp =
+    wanted.has('pcp') || wanted.has('nat-pmp') ? await import('./pxp/index.ts').then(({ openPxp }) => openPxp(options)) : undefined
   if (!wanted.has('pcp')) pxp?.pcp.close()
   if (!wanted.has('nat-pmp')) pxp?.natPmp?.close()
   const upnp = async (): Promise<MappingClient> => {
@@ -21,9 +22,4 @@ export const openClients: OpenClients = async (options, { protocols, description
     wanted.has('upnp') ? late : undefined,
   ]
   return clients.filter((client) => client !== undefined)
-}
-
-async function openPxp(options: Parameters<OpenClients>[0]): Promise<Awaited<ReturnType<typeof import('./pxp/index.ts').openPxp>>> {
-  const { openPxp: open } = await import('./pxp/index.ts')
-  return open(options)
 }

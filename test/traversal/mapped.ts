@@ -1,6 +1,6 @@
 /** Routers that speak port mapping protocols, and what becomes of a mapping there. */
 import { expect } from 'vitest'
-import type { Traversal, TraversalOptions } from '../../src/index.ts'
+import type { MappingStatus, Traversal, TraversalOptions } from '../../src/index.ts'
 import { createTraversal } from '../../src/index.ts'
 import {
   type Lab,
@@ -50,6 +50,30 @@ export async function home(portMapping: PortMappingOptions | boolean, nat: NatPr
 
 export function traverse(host: LabHost, options: TraversalOptions = {}): Promise<Traversal> {
   return createTraversal({ network: host, servers: [SERVER, turn('relay')], portMapping: true, ...options })
+}
+
+const open: { readonly traversal: Traversal; readonly at: Home }[] = []
+
+/** Until `closeAll`. */
+export function keep(at: Home, traversal: Traversal): void {
+  open.push({ traversal, at })
+}
+
+export async function start(at: Home, options: TraversalOptions = {}): Promise<Traversal> {
+  const traversal = await at.lab.until(traverse(at.host, options))
+  keep(at, traversal)
+  return traversal
+}
+
+export async function closeAll(): Promise<void> {
+  for (const { traversal, at } of open.splice(0)) await at.lab.until(traversal.close())
+}
+
+/** The first, where there is one. */
+export function mapping(traversal: Traversal): MappingStatus {
+  const [first] = traversal.status().mappings
+  if (first === undefined) throw new Error('no mapping was asked for')
+  return first
 }
 
 /** What a router that forwards everything right has for this traversal; undefined when there is nothing. */

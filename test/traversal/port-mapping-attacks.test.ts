@@ -4,23 +4,9 @@ import { createTraversal, type Traversal } from '../../src/index.ts'
 import { Address } from '../../src/net/index.ts'
 import { Attribute, Message, MessageWriter, Method } from '../../src/stun/index.ts'
 import { CountingNetwork, NOTHING_LEFT } from './counting-network.ts'
-import { expectNoDeadCandidate, type Home, home, mappedAt, PROTOCOLS, speaking, traverse } from './mapped.ts'
+import { closeAll, expectNoDeadCandidate, type Home, home, keep, mappedAt, mapping, PROTOCOLS, speaking, start } from './mapped.ts'
 import { join, makePeer, meet, type Peer, SERVER } from './meeting.ts'
 import { turn } from './relays.ts'
-
-const open: { readonly traversal: Traversal; readonly at: Home }[] = []
-
-async function start(at: Home, options: Parameters<typeof traverse>[1] = {}): Promise<Traversal> {
-  const traversal = await at.lab.until(traverse(at.host, options))
-  open.push({ traversal, at })
-  return traversal
-}
-
-function mapping(traversal: Traversal): ReturnType<Traversal['status']>['mappings'][number] {
-  const [first] = traversal.status().mappings
-  if (first === undefined) throw new Error('no mapping was asked for')
-  return first
-}
 
 async function meetSomebody(
   at: Home,
@@ -31,14 +17,12 @@ async function meetSomebody(
   const { lab } = at
   const a = meet('a', traversal, name)
   const b = await lab.until(makePeer(lab.host(name, { behind: lab.router(`of ${name}`, { nat }) }), 'a'))
-  open.push({ traversal: b.traversal, at })
+  keep(at, b.traversal)
   join(lab, a, b)
   return { a, b }
 }
 
-afterEach(async () => {
-  for (const { traversal, at } of open.splice(0)) await at.lab.until(traversal.close())
-})
+afterEach(closeAll)
 
 /** A STUN server that claims another address, and answers as it likes. */
 async function liar({ lab }: Home, other: string, answers: boolean): Promise<string> {

@@ -3,23 +3,21 @@ import { afterEach, describe, expect, it } from 'vitest'
 import type { Traversal } from '../../src/index.ts'
 import type { PortMappingFaults, PortMappingProtocol } from '../../src/lab/index.ts'
 import { createStunServer } from '../../src/stun/index.ts'
-import { expectNoDeadCandidate, type Home, home, mappedAt, PROTOCOLS, speaking, traverse, withFaults } from './mapped.ts'
+import {
+  closeAll,
+  expectNoDeadCandidate,
+  type Home,
+  home,
+  mappedAt,
+  mapping,
+  PROTOCOLS,
+  speaking,
+  start,
+  traverse,
+  withFaults,
+} from './mapped.ts'
 import { createLab, join, makePeer, meet, SERVER } from './meeting.ts'
 import { serveRelay, turn } from './relays.ts'
-
-const open: { readonly traversal: Traversal; readonly at: Home }[] = []
-
-async function start(at: Home, options: Parameters<typeof traverse>[1] = {}): Promise<Traversal> {
-  const traversal = await at.lab.until(traverse(at.host, options))
-  open.push({ traversal, at })
-  return traversal
-}
-
-function mapping(traversal: Traversal): ReturnType<Traversal['status']>['mappings'][number] {
-  const [first] = traversal.status().mappings
-  if (first === undefined) throw new Error('no mapping was asked for')
-  return first
-}
 
 function candidates(traversal: Traversal): string {
   return traversal.status().candidates.join('\n')
@@ -45,12 +43,7 @@ function setTalking({ lab }: Home, talk: () => void): () => void {
   return () => stop()
 }
 
-/** Nothing is left on the router by whoever was closed. */
-afterEach(async () => {
-  for (const { traversal, at } of open.splice(0)) {
-    await at.lab.until(traversal.close())
-  }
-})
+afterEach(closeAll)
 
 describe.for(PROTOCOLS)('%s alone', (protocol) => {
   it('a mapping is a candidate once a packet has come in, ahead of what servers see, and is deleted by close', async () => {

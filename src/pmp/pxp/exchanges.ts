@@ -26,6 +26,7 @@ export class Exchanges<Answer> {
   readonly #send: (data: Uint8Array) => void
   readonly #silence: () => SallyportError
   readonly #lanes = new Map<string, Exchange<Answer>[]>()
+  #ended: SallyportError | undefined
 
   /** @param silence what to say when nobody answers */
   constructor(timers: Timers, send: (data: Uint8Array) => void, silence: () => SallyportError) {
@@ -34,8 +35,14 @@ export class Exchanges<Answer> {
     this.#silence = silence
   }
 
-  /** Rejects with what `silence` says, or what `fail` is given. */
+  /** Why nothing can be asked any more; undefined as a rule. */
+  get ended(): SallyportError | undefined {
+    return this.#ended
+  }
+
+  /** Rejects with what `silence` says, or what `fail` or `end` is given. */
   ask(question: Question<Answer>): Promise<Answer> {
+    if (this.#ended !== undefined) return Promise.reject(this.#ended)
     return new Promise((resolve, reject) => {
       const exchange = new Exchange(question, resolve, reject)
       const lane = this.#lanes.get(question.lane)
@@ -60,6 +67,13 @@ export class Exchanges<Answer> {
 
   settle(exchange: Exchange<Answer>, answer: Answer): void {
     if (this.#end(exchange)) exchange.resolve(answer)
+  }
+
+  /** All fail with this, now and from now on; the first reason stays. */
+  end(error: SallyportError): void {
+    if (this.#ended !== undefined) return
+    this.#ended = error
+    this.fail(error)
   }
 
   /** Ends all, also those that wait for their turn. */

@@ -9,7 +9,7 @@ import { Epoch, natPmpEpochRule } from './epoch.ts'
 import { Exchanges, type Question } from './exchanges.ts'
 import { natPmpError } from './nat-pmp-errors.ts'
 import { type NatPmpAnswer, natPmpAddressRequest, natPmpMappingRequest, readNatPmp } from './nat-pmp-message.ts'
-import { anotherPort, checkInternal, checkRequest, closed, secondsOf, silence } from './request.ts'
+import { asWanted, checkInternal, checkRequest, closed, secondsOf, silence } from './request.ts'
 
 /** All requests: one after the other. */
 const LANE = 'router'
@@ -42,8 +42,6 @@ export class NatPmpClient implements MappingClient {
   readonly #asked = new Set<string>()
   /** The wildcard when the router does not tell; undefined when it is not known. */
   #external: Address | undefined
-  /** Why nothing goes any more. */
-  #ended: SallyportError | undefined
 
   constructor(options: NatPmpOptions) {
     this.#options = options
@@ -70,18 +68,14 @@ export class NatPmpClient implements MappingClient {
     // What a restart made us forget, as the epoch of this very answer told.
     const ip = this.#external ?? (await this.#askAddress())
     const external = ip.withPort(answer.mapping.externalPort)
-    const grant: Grant = {
+    return asWanted(this, request, {
       protocol: 'nat-pmp',
       transport,
       internal,
       external,
       lifetime: answer.mapping.lifetimeSeconds * 1000,
       memory: undefined,
-    }
-    if (request.exact !== true || external.port === externalPort) return grant
-    // Before anybody closes us, or asks for the port by another protocol. It ends with its lifetime at the latest.
-    await this.unmap(grant).catch(() => {})
-    throw anotherPort(externalPort, external, this.uplink)
+    })
   }
 
   /** RFC 6886 3.4: deleting what is gone is a success. */
@@ -97,9 +91,7 @@ export class NatPmpClient implements MappingClient {
 
   /** All calls fail with this, now and from now on. */
   end(error: SallyportError): void {
-    if (this.#ended !== undefined) return
-    this.#ended = error
-    this.#exchanges.fail(error)
+    this.#exchanges.end(error)
   }
 
   /** What is under way fails with this. */
@@ -137,7 +129,7 @@ export class NatPmpClient implements MappingClient {
 
   /** The router said that something has changed: the epoch tells, and the address. */
   async check(): Promise<void> {
-    if (!this.#epoch.known || this.#ended !== undefined) return
+    if (!this.#epoch.known || this.#exchanges.ended !== undefined) return
     await this.#askAddress().catch(() => {}) // what it does not say now, it says at the next renewal
   }
 
@@ -161,7 +153,6 @@ export class NatPmpClient implements MappingClient {
   }
 
   async #ask(question: Question<NatPmpAnswer>, key: string): Promise<NatPmpAnswer> {
-    if (this.#ended !== undefined) throw this.#ended
     this.#asked.add(key)
     const answer = await this.#exchanges.ask(question)
     if (answer.code !== 0) throw natPmpError(answer, this.uplink)

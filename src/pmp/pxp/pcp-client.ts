@@ -20,7 +20,7 @@ import {
   pcpMapRequest,
 } from './pcp-message.ts'
 import { filterOption, type WrittenOption } from './pcp-options.ts'
-import { anotherPort, checkInternal, checkRequest, closed, secondsOf, silence } from './request.ts'
+import { asWanted, checkInternal, checkRequest, closed, secondsOf, silence } from './request.ts'
 
 /** RFC 6887 15: no mapping is believed to stand for longer. Milliseconds. */
 const LONGEST_LIFETIME = 24 * 3_600_000
@@ -61,8 +61,6 @@ export class PcpClient implements MappingClient {
   #sent = false
   /** The router has answered in version 2. */
   #spoken = false
-  /** Why nothing goes any more. */
-  #ended: SallyportError | undefined
 
   constructor(options: PcpOptions) {
     this.#options = options
@@ -104,10 +102,7 @@ export class PcpClient implements MappingClient {
       memory: { nonce: mapping.nonce } satisfies PcpMemory,
     }
     if (grant.external.scope !== 'unspecified') this.#external = grant.external.withPort(0)
-    if (!exact || grant.external.port === externalPort) return grant
-    // Before anybody closes us, or asks for the port by another protocol. It ends with its lifetime at the latest.
-    await this.unmap(grant).catch(() => {})
-    throw anotherPort(externalPort, grant.external, this.uplink)
+    return asWanted(this, request, grant)
   }
 
   async unmap(grant: Grant): Promise<void> {
@@ -136,9 +131,7 @@ export class PcpClient implements MappingClient {
 
   /** All calls fail with this, now and from now on. */
   end(error: SallyportError): void {
-    if (this.#ended !== undefined) return
-    this.#ended = error
-    this.#exchanges.fail(error)
+    this.#exchanges.end(error)
   }
 
   /** What is under way fails with this. */
@@ -182,7 +175,7 @@ export class PcpClient implements MappingClient {
 
   /** The router said that something has changed: the epoch tells. */
   async check(): Promise<void> {
-    if (!this.#epoch.known || this.#ended !== undefined) return
+    if (!this.#epoch.known || this.#exchanges.ended !== undefined) return
     await this.#announce().catch(() => {}) // what it does not say now, it says at the next renewal
   }
 
@@ -219,7 +212,7 @@ export class PcpClient implements MappingClient {
   }
 
   async #ask(question: Question<PcpAnswer>, request: string | undefined): Promise<PcpAnswer> {
-    if (this.#ended !== undefined) throw this.#ended
+    if (this.#exchanges.ended !== undefined) throw this.#exchanges.ended
     const refusal = this.#refusals.of(request, this.#options.timers.now())
     if (refusal !== undefined) throw refusal
     return this.#exchanges.ask(question)

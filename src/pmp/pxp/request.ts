@@ -1,7 +1,7 @@
 /** What both clients make of a request before they put it into a message. */
 import { SallyportError } from '../../errors.ts'
 import type { Address } from '../../net/index.ts'
-import type { MappingProtocol, MappingRequest, Uplink } from '../protocol.ts'
+import type { Grant, MappingClient, MappingProtocol, MappingRequest, Uplink } from '../protocol.ts'
 
 const NAMES: Readonly<Record<MappingProtocol, string>> = { pcp: 'PCP', 'nat-pmp': 'NAT-PMP', upnp: 'UPnP' }
 
@@ -33,7 +33,14 @@ export function closed(protocol: MappingProtocol): SallyportError {
   return new SallyportError('ERR_CLOSED', `the ${NAMES[protocol]} client is closed`)
 }
 
-/** What a request that only another external port would have met is told. */
-export function anotherPort(wanted: number, given: Address, { router }: Uplink): SallyportError {
-  return new SallyportError('ERR_MAPPING_PORT', `${router.host} gives external port ${given.port} instead of ${wanted}`)
+/**
+ * The grant, unless it is for another port than the only one that will do. Then it is given back first, before anybody closes us or asks for the
+ * port by another protocol; it ends with its lifetime at the latest.
+ * Rejects with SallyportError `ERR_MAPPING_PORT`.
+ */
+export async function asWanted(client: MappingClient, { exact, externalPort }: MappingRequest, grant: Grant): Promise<Grant> {
+  const { port } = grant.external
+  if (exact !== true || port === externalPort) return grant
+  await client.unmap(grant).catch(() => {})
+  throw new SallyportError('ERR_MAPPING_PORT', `${client.uplink.router.host} gives external port ${port} instead of ${externalPort}`)
 }
